@@ -1,0 +1,67 @@
+"""The Gauss-Newton matrix again, multiplied through the layers' factored gradients.
+
+With c_il the gradient of example i's outputs along column l of a square root of H_i (there are as many columns as
+outputs), G = 1/n sum_il c_il c_il^T exactly. The c_il cost one backward pass a column, shared by all vectors of the
+block; after that a product is matrix products only. This is the faster form where outputs are few and vectors many.
+"""
+
+import sys
+from collections.abc import Iterator
+
+import torch
+
+from influence.curvature.operator import LinearOperator
+from influence.layers import GradientBlock, PerExampleGradients
+from influence.memory import activations_per_example
+from influence.problem import Data
+from influence.vectors import Vectors, count, zeros_like
+
+EVERY_LABEL = sys.maxsize  # labels are never sampled here: the product is exact
+
+
+class FactoredGaussNewton(LinearOperator):
+    """Products with G over all examples of `data`, without the regularisation. Same answers as `GaussNewton`.
+
+    Args:
+        gradients: reads the per-example gradients of the problem.
+        data: the examples in the mean.
+        memory_limit: bytes. Half is for the intermediate results of one batch; in the other half gradients are kept
+            from one product to the next, as many as fit.
+
+    Attributes:
+        example_products: examples times vectors multiplied so far, for the certificate.
+    """
+
+    def __init__(self, gradients: PerExampleGradients, data: Data, memory_limit: int = 2**30) -> None:
+        if not len(data):
+            raise ValueError("the Gauss-Newton matrix needs at least one example")
+        self.gradients, self.data = gradients, data
+        self.example_products = 0
+        problem = gradients.problem
+        self._kept: list[GradientBlock] = []
+        self._room = memory_limit // 2
+        self._shapes = {name: value.shape for name, value in problem.parameters.items()}
+        probe = next(iter(data.batches(1, problem.device)))[0]
+        labels = problem.outputs(problem.parameters, probe).shape[-1]
+        # Per example: the backward pass of every column, and the column gradients of one layer as matrices.
+        width = labels * (2 * activations_per_example(problem, probe) + 2 * problem.parameter_count)
+        self._size = max(1, min(256, memory_limit // 2 // (width * torch.finfo(problem.dtype).bits // 8)))
+
+    def multiply(self, vectors: Vectors) -> Vectors:
+        total = zeros_like(vectors)
+        for gradients in self._blocks():
+            for name, value in gradients.combine(gradients.along(vectors), self._shapes).items():
+                total[name] += value
+        self.example_products += len(self.data) * count(vectors)
+        return {name: value / len(self.data) for name, value in total.items()}
+
+    def _blocks(self) -> Iterator[GradientBlock]:
+        for index, (inputs, _) in enumerate(self.data.batches(self._size, self.gradients.problem.device)):
+            if index < len(self._kept):
+                yield self._kept[index]
+                continue
+            block = GradientBlock(self.gradients, self.gradients.read(inputs, limit=EVERY_LABEL))
+            if index == len(self._kept) and block.nbytes <= self._room:
+                self._kept.append(block)
+                self._room -= block.nbytes
+            yield block

@@ -1,0 +1,106 @@
+"""Products of per-example gradients with blocks of vectors, by the cheapest exact contraction of each layer.
+
+The gradients c_li of cotangent l and example i stay factored where a layer is used once per example; they are built as
+matrices where positions outnumber what that would save.
+"""
+
+import torch
+from torch import Tensor
+
+from influence.layers.gradients import LayerGradients, PerExampleGradients, Readings
+from influence.layers.rule import from_matrix, to_matrix
+from influence.vectors import Vectors, rows
+
+
+class GradientBlock:
+    """The gradients of one batch, ready to be multiplied from both sides.
+
+    Args:
+        gradients: tells which parameters belong to which layer.
+        readings: what was read of the batch, L cotangents and B examples.
+    """
+
+    def __init__(self, gradients: PerExampleGradients, readings: Readings) -> None:
+        self.layers = gradients.layers
+        self.names = list(gradients.problem.parameters)
+        self._forms = {name: _form(layer) for name, layer in readings.layers.items()}
+        self._rest = {name: value.reshape(*value.shape[:2], -1) for name, value in readings.rest.items()}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the block holds."""
+        tensors = [tensor for form in self._forms.values() for tensor in form.tensors] + list(self._rest.values())
+        return sum(tensor.nbytes for tensor in tensors)
+
+    def along(self, vectors: Vectors) -> Tensor:
+        """<c_li, v_k> for vectors {name: [K, *shape]}, as [L, B, K]."""
+        parts = []
+        for layer in self.layers:
+            matrices = to_matrix(vectors[layer.weight], vectors[layer.bias] if layer.bias else None)
+            parts.append(self._forms[layer.name].along(matrices))
+        parts += [torch.einsum("lbp,kp->lbk", value, rows(vectors[name])) for name, value in self._rest.items()]
+        return torch.stack(parts).sum(dim=0)
+
+    def combine(self, weights: Tensor, shapes: dict[str, torch.Size]) -> Vectors:
+        """sum_li weights_lik c_li, K vectors, from weights [L, B, K]; `shapes` are the parameters'."""
+        answer: Vectors = {}
+        for layer in self.layers:
+            matrices = self._forms[layer.name].combine(weights)
+            weight, bias = from_matrix(matrices, shapes[layer.weight], layer.bias is not None)
+            answer[layer.weight] = weight
+            if layer.bias is not None and bias is not None:
+                answer[layer.bias] = bias
+        for name, value in self._rest.items():
+            answer[name] = torch.einsum("lbp,lbk->kp", value, weights).view(-1, *shapes[name])
+        return {name: answer[name] for name in self.names}
+
+
+def as_vectors(gradients: PerExampleGradients, readings: Readings) -> Vectors:
+    """The gradients of cotangent 0 as a block of B vectors."""
+    answer: Vectors = {}
+    for layer in gradients.layers:
+        matrices = readings.layers[layer.name].matrices()[0]
+        shape = gradients.problem.parameters[layer.weight].shape
+        weight, bias = from_matrix(matrices, shape, layer.bias is not None)
+        answer[layer.weight] = weight
+        if layer.bias is not None and bias is not None:
+            answer[layer.bias] = bias
+    answer |= {name: value[0] for name, value in readings.rest.items()}
+    return {name: answer[name] for name in gradients.problem.parameters}
+
+
+def _form(layer: LayerGradients) -> "_Outer | _Matrices":
+    return _Outer(layer) if layer.activations.shape[1] == 1 else _Matrices(layer.matrices())
+
+
+class _Outer:
+    """c_li = g_li a_i^T, never built."""
+
+    def __init__(self, layer: LayerGradients) -> None:
+        self.activations, self.gradients = layer.activations[:, 0], layer.gradients[:, :, 0]
+        self.tensors = (self.activations, self.gradients)
+
+    def along(self, matrices: Tensor) -> Tensor:
+        columns, outputs, _ = matrices.shape
+        images = (self.activations @ matrices.flatten(0, 1).T).view(-1, columns, outputs)
+        return torch.einsum("lbo,bko->lbk", self.gradients, images)
+
+    def combine(self, weights: Tensor) -> Tensor:
+        weighted = torch.einsum("lbo,lbk->bko", self.gradients, weights)
+        batch, columns, outputs = weighted.shape
+        return (weighted.reshape(batch, -1).T @ self.activations).view(columns, outputs, -1)
+
+
+class _Matrices:
+    """c_li as matrices [L, B, out, in]."""
+
+    def __init__(self, matrices: Tensor) -> None:
+        self.shape = matrices.shape
+        self.flat = matrices.flatten(2).flatten(0, 1)
+        self.tensors = (self.flat,)
+
+    def along(self, matrices: Tensor) -> Tensor:
+        return (self.flat @ matrices.flatten(1).T).view(*self.shape[:2], -1)
+
+    def combine(self, weights: Tensor) -> Tensor:
+        return (weights.flatten(0, 1).T @ self.flat).view(-1, *self.shape[2:])

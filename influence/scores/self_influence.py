@@ -1,0 +1,53 @@
+"""Self-influence: how much the model bends for an example, from EK-FAC, without building a gradient where it can."""
+
+import torch
+from torch import Tensor
+
+from influence.curvature.kronecker import EKFAC, LayerFactors
+from influence.layers import GradientBlock, LayerGradients, Readings
+from influence.vectors import Vectors, block, rows
+
+
+class SelfInfluence:
+    """Predicted rise of an example's own loss if it were left out of training, in nats.
+
+    With m_z the gradient of its loss and g_z = m_z + d regularisation / d theta the gradient of its share of the
+    objective, this is m_z^T (G + shift * I)^-1 g_z / n (Koh & Liang 2017, equation 2, with test point = z, divided by
+    -n), G being EK-FAC.
+
+    Args:
+        ekfac: the fitted curvature.
+        shift: damping plus weight decay.
+        examples: n, the size of the training set.
+    """
+
+    def __init__(self, ekfac: EKFAC, shift: float, examples: int) -> None:
+        self.ekfac, self.shift, self.examples = ekfac, shift, examples
+        self.gradients = ekfac.gradients
+        regularisation = block(self.gradients.problem.regularisation_gradient())
+        self._pull: Vectors = ekfac.power(regularisation, -1.0, shift)
+
+    def batch(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Self-influence of each example of a batch, [B], in nats."""
+        readings = self.gradients.read(inputs, targets=targets)
+        return self.from_readings(readings)
+
+    def from_readings(self, readings: Readings) -> Tensor:
+        """The same, of gradients already read with L = 1."""
+        total = GradientBlock(self.gradients, readings).along(self._pull)[0, :, 0]
+        for name, layer in readings.layers.items():
+            total = total + _quadratic_form(self.ekfac.layers[name], layer, self.shift)
+        for name, value in readings.rest.items():
+            total = total + rows(value[0].square() / (self.ekfac.rest[name] + self.shift)).sum(dim=1)
+        return total / self.examples
+
+
+def _quadratic_form(factors: LayerFactors, layer: LayerGradients, shift: float) -> Tensor:
+    """c^T (G + shift I)^-1 c of each example for one layer, [B]."""
+    a, g = layer.activations, layer.gradients[0]
+    a = a if factors.activation_basis is None else a @ factors.activation_basis
+    g = g if factors.gradient_basis is None else g @ factors.gradient_basis
+    inverse = 1.0 / (factors.eigenvalues + shift)
+    if a.shape[1] == 1:  # an outer product: no gradient is built
+        return ((g[:, 0].square() @ inverse) * a[:, 0].square()).sum(dim=1)
+    return torch.einsum("boi,oi->b", torch.einsum("bto,bti->boi", g, a).square(), inverse)
