@@ -1,0 +1,217 @@
+"""Schemas, provenance and atomic writes: the only place that knows how artifacts are laid out."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.errors import UserError
+
+PROVENANCE = b"influence.provenance"
+SCORES = b"influence.scores"
+PACKAGE = "influence-pipeline"
+
+SPARSE = pa.struct([("indices", pa.list_(pa.int32())), ("values", pa.list_(pa.float32()))])  # a text
+
+PREDICTIONS = pa.schema(
+    [
+        ("example_id", pa.string()),
+        ("split", pa.string()),
+        ("label", pa.string()),
+        ("predicted", pa.string()),
+        ("loss", pa.float32()),  # nats
+        ("margin", pa.float32()),  # logit of the label less the largest other logit
+        ("probabilities", pa.list_(pa.float32())),  # in the order of the classes in encoding.json
+        ("features", pa.list_(pa.float32())),  # input of the last linear layer
+    ]
+)
+EPOCH_MARGINS = pa.schema([("example_id", pa.string()), ("margins", pa.list_(pa.float32()))])  # one an epoch
+TRUTH = pa.schema([("example_id", pa.string()), ("true_label", pa.string()), ("planted", pa.bool_())])
+SELF_INFLUENCE = pa.schema([("example_id", pa.string()), ("self_influence", pa.float32())])
+TOP = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("example_id", pa.string()),
+        ("influence", pa.float32()),  # nats; positive is helpful
+        ("tail", pa.string()),  # helpful or harmful
+        ("rank", pa.int32()),  # 1 is the strongest of its tail
+    ]
+)
+SIGNALS = pa.schema(
+    [
+        ("example_id", pa.string()),
+        ("rank", pa.int32()),  # 1 is the most probable error
+        ("error_probability", pa.float32()),
+        ("given_label", pa.string()),
+        ("suggested_label", pa.string()),
+        ("suggested_probability", pa.float32()),
+        # the signals, each larger for a more suspect example
+        ("loss", pa.float32()),
+        ("negative_margin", pa.float32()),
+        ("negative_mean_margin", pa.float32()),
+        ("self_influence", pa.float32()),
+        ("neighbour_disagreement", pa.float32()),
+    ]
+)
+FLAGS = pa.schema(
+    [
+        *SIGNALS,
+        ("reason", pa.string()),
+        ("evidence_for", pa.list_(pa.string())),  # training examples that speak for the given label
+        ("evidence_against", pa.list_(pa.string())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How inputs were encoded by prepare (data/prepared/encoding.json).
+
+    Attributes:
+        kind: image, table or text.
+        classes: names of the labels; a label's index is its position here.
+        shape: shape of one encoded input: [channels, height, width], or [features].
+        details: what the encoder of this kind learned from the training split (see `tasks.encoding`).
+    """
+
+    kind: str
+    classes: list[str]
+    shape: tuple[int, ...]
+    details: dict[str, Any]
+
+
+def prepared_schema(input_type: pa.DataType, slices: Iterable[str] = ()) -> pa.Schema:
+    """Schema of data/prepared/*.parquet; see `tasks.dataset` for the input types."""
+    return pa.schema(
+        [
+            ("example_id", pa.string()),
+            ("input", input_type),
+            ("display", pa.string()),  # what a person reads; null where the input itself can be drawn
+            ("label", pa.string()),  # what the model learns
+            ("given_label", pa.string()),  # what the data said before any verdict of a review
+            *((f"slice_{name}", pa.string()) for name in slices),
+        ]
+    )
+
+
+def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it: the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write metrics or a report. NaN and infinity are refused: they would hide a failure."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_table(path: Path, table: pa.Table, schema: pa.Schema, metadata: Mapping[bytes, Any] | None = None) -> None:
+    """Write Parquet (zstd) with exactly this schema; `metadata` values are stored as JSON in the schema.
+
+    Raises:
+        ValueError: a floating-point column holds NaN or infinity.
+    """
+    table = table.select(schema.names).cast(schema)
+    for name, column in zip(schema.names, table.columns, strict=True):
+        _require_finite(name, column, path)
+    encoded = {key: json.dumps(value, sort_keys=True).encode() for key, value in (metadata or {}).items()}
+    table = table.replace_schema_metadata({**(schema.metadata or {}), **encoded})
+    rows = _rows_per_group(table)
+    atomic_write(path, lambda temporary: pq.write_table(table, temporary, compression="zstd", row_group_size=rows))
+
+
+def _rows_per_group(table: pa.Table) -> int:
+    """A writer holds a group in memory several times over: at most 8192 rows, at most 64 MiB."""
+    bytes_per_row = max(1, table.nbytes // max(1, table.num_rows))
+    return max(1, min(8192, 2**26 // bytes_per_row))
+
+
+def _require_finite(name: str, column: pa.ChunkedArray, path: Path) -> None:
+    column_type = column.type
+    values = column
+    while pa.types.is_list(values.type):
+        values = pa.chunked_array([chunk.flatten() for chunk in values.chunks], type=values.type.value_type)
+    if pa.types.is_floating(values.type) and not np.isfinite(values.to_numpy()).all():
+        raise ValueError(f"{path}: column {name} ({column_type}) holds NaN or infinity")
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read one of the pipeline's Parquet files.
+
+    Raises:
+        UserError: the file is missing or is not readable as Parquet.
+    """
+    try:
+        return pq.read_table(path, columns=columns)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run its stage with `influence run` or `dvc repro`") from None
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path} is damaged ({error}): restore it with `dvc checkout` or rerun its stage") from None
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run its stage with `influence run` or `dvc repro`") from None
+
+
+def provenance(stage: str, parameters: object, inputs: Iterable[Path]) -> dict[bytes, Any]:
+    """What an artifact was made from: the stage's parameters, the content of its inputs, package versions.
+
+    No time and no revision is recorded, so that the same work gives the same bytes; dvc.lock ties both to a commit.
+    """
+    return {
+        PROVENANCE: {
+            "stage": stage,
+            "parameters": parameters,
+            "inputs": {path.as_posix(): content_hash(path) for path in inputs},
+            "versions": {name: version(name) for name in (PACKAGE, "torch", "numpy", "pyarrow")},
+        }
+    }
+
+
+def content_hash(path: Path) -> str:
+    """sha256 of a file, or of the names and contents of a folder's files.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for member in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{member.relative_to(path).as_posix()}\0{content_hash(member)}\n".encode())
+        return digest.hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run its stage with `influence run` or `dvc repro`") from None
+
+
+def fingerprint(*parts: object) -> str:
+    """A short name for a computation: the hash of everything that decides its result."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

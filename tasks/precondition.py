@@ -1,0 +1,205 @@
+"""Learn the curvature of the training loss, and solve for every query what the scores need of it."""
+
+import json
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from influence.curvature import EKFAC, Regularisation, choose_gauss_newton, fit_ekfac
+from influence.damping import Relative, absolute
+from influence.inverse import Solution, conjugate_gradient
+from influence.layers import PerExampleGradients, as_vectors
+from influence.memory import gradient_batch
+from influence.vectors import Vectors
+from tasks.artifacts import fingerprint, read_table, write_json
+from tasks.dataset import Split, load_split
+from tasks.determinism import deterministic
+from tasks.device import device_slot
+from tasks.errors import UserError
+from tasks.parameters import Parameters, Precondition, RelativeDamping
+from tasks.problem import load_gradients, model_identity
+from tasks.progress import Progress, StepProgress
+from tasks.shards import Shards
+from tasks.stage import Work, main
+from tasks.tensors import write_tensors
+from tasks.workspace import Workspace
+
+FACTORS = "factors"
+QUERIES_AT_ONCE = 64
+
+
+def run(workspace: Workspace, parameters: Parameters) -> Work:
+    """Fit EK-FAC and solve the queries' inverse-Hessian-vector products.
+
+    Raises:
+        UserError: the curvature cannot be inverted with this damping.
+    """
+    settings = parameters.precondition
+    train, validation = load_split(workspace, "train"), load_split(workspace, "validation")
+    chosen = choose_queries(workspace, validation, settings, parameters.seed)
+    chunks = [chosen[start : start + QUERIES_AT_ONCE] for start in range(0, len(chosen), QUERIES_AT_ONCE)]
+    identity = model_identity(workspace, parameters, [workspace.split("train"), workspace.split("validation")])
+    shards = Shards(
+        workspace.work,
+        "precondition",
+        fingerprint(identity, settings.model_dump(), parameters.seed, chosen.tolist(), QUERIES_AT_ONCE),
+    )
+    with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
+        gradients = load_gradients(workspace, parameters, train, device)
+        curved = curvature_examples(train, settings, parameters.seed)
+        shards.run([FACTORS], lambda name: fit(gradients, curved, settings, parameters.compute.memory_bytes).state())
+        factors = {name: tensor.to(device) for name, tensor in shards.read(FACTORS).items()}
+        solver = Solver(EKFAC.from_state(gradients, factors), curved, parameters)
+        names = [f"queries-{index:04d}" for index in range(len(chunks))]
+
+        def solve(name: str) -> dict[str, Tensor]:
+            inputs, targets = validation.batch(chunks[names.index(name)], device)
+            solution = solver.solve(query_gradients(gradients, inputs, targets))
+            progress.advance(len(targets), f"residual {solution.certificate.relative_residual.max():.2g}")
+            return _as_tensors(solution)
+
+        finished = sum(len(chunk) for name, chunk in zip(names, chunks, strict=True) if shards.done(name))
+        progress = Progress("precondition: conjugate gradients", len(chosen), "queries", done=finished)
+        shards.run(names, solve)
+        _write(workspace, shards, names, [validation.ids[index] for index in chosen], solver)
+    shards.remove()
+    return Work(len(train), str(device))
+
+
+def choose_queries(workspace: Workspace, validation: Split, settings: Precondition, seed: int) -> np.ndarray:
+    """Positions in the validation split: its errors of largest loss, then a random sample of the others.
+
+    Raises:
+        UserError: the predictions are of another validation split, or no example is a query.
+    """
+    table = read_table(workspace.predictions, ["split", "label", "predicted", "loss"])
+    table = table.filter(pc.equal(table["split"], "validation"))
+    if len(table) != len(validation):
+        raise UserError(f"{workspace.predictions} is not of the validation split in data/prepared: rerun train")
+    wrong = np.flatnonzero(pc.not_equal(table["label"], table["predicted"]).to_numpy())
+    worst = wrong[np.argsort(-table["loss"].to_numpy()[wrong], kind="stable")][: settings.queries.errors]
+    others = np.setdiff1d(np.arange(len(validation)), worst)
+    sample = np.random.default_rng([seed, 1]).permutation(others)[: settings.queries.sample]
+    if not len(worst) + len(sample):
+        raise UserError(
+            "`precondition.queries` asks for nothing but misread validation examples, and the model misreads none: "
+            "set `precondition.queries.sample` above 0"
+        )
+    return np.concatenate([worst, np.sort(sample)])
+
+
+def curvature_examples(train: Split, settings: Precondition, seed: int) -> Split:
+    """The training examples in the operator: all, or a random subset."""
+    if settings.curvature_examples is None or settings.curvature_examples >= len(train):
+        return train
+    chosen = np.random.default_rng([seed, 2]).permutation(len(train))[: settings.curvature_examples]
+    return train.subset(np.sort(chosen))
+
+
+def fit(gradients: PerExampleGradients, data: Split, settings: Precondition, memory: int) -> EKFAC:
+    """Fit EK-FAC, telling the progress."""
+    probe, _ = data.batch(slice(0, 1), gradients.problem.device)
+    labels = min(len(data.encoding.classes), settings.exact_classes)
+    size = gradient_batch(gradients.problem, probe, memory // labels)
+    progress = Progress("precondition: EK-FAC, two passes", 2 * len(data))
+    return fit_ekfac(gradients, data, size, settings.exact_classes, on_batch=progress.advance)
+
+
+class Solver:
+    """Solves (G + regularisation + damping) x = b, G over `data`, by conjugate gradients preconditioned by EK-FAC.
+
+    Raises:
+        UserError: damping and weight decay leave the preconditioner singular.
+    """
+
+    def __init__(self, ekfac: EKFAC, data: Split, parameters: Parameters) -> None:
+        settings, gradients = parameters.precondition, ekfac.gradients
+        self.ekfac, self.settings, self.examples = ekfac, settings, len(data)
+        self.mean_eigenvalue = ekfac.mean_eigenvalue()
+        damping = settings.damping
+        chosen = Relative(damping.relative) if isinstance(damping, RelativeDamping) else damping
+        self.damping = absolute(chosen, self.mean_eigenvalue)
+        self.shift = self.damping + parameters.train.weight_decay
+        if self.shift <= 0 and ekfac.is_singular():
+            raise UserError(
+                "the curvature has zero eigenvalues and cannot be inverted: "
+                "set `precondition.damping` or `train.weight_decay` above 0"
+            )
+        curvature = choose_gauss_newton(gradients, data, parameters.compute.memory_bytes)
+        self.operator = curvature + Regularisation(gradients.problem) + self.damping
+
+    def solve(self, right: Vectors) -> Solution:
+        return conjugate_gradient(
+            self.operator,
+            right,
+            self.settings.tolerance,
+            self.settings.max_iterations,
+            lambda vectors: self.ekfac.power(vectors, -1.0, self.shift),
+            StepProgress(self.examples, self.settings.max_iterations).step,
+        )
+
+
+def query_gradients(gradients: PerExampleGradients, inputs: Tensor, targets: Tensor) -> Vectors:
+    """Gradient of each query's loss, a block of as many vectors."""
+    return as_vectors(gradients, gradients.read(inputs, targets=targets))
+
+
+def _as_tensors(solution: Solution) -> dict[str, Tensor]:
+    certificate = solution.certificate
+    return {
+        **{f"solutions/{name}": value for name, value in solution.vectors.items()},
+        "relative_residual": certificate.relative_residual,
+        "iterations": certificate.iterations,
+        "converged": certificate.converged,
+        "negative_curvature": certificate.negative_curvature,
+        "stagnated": certificate.stagnated,
+        "operator_products": torch.tensor([certificate.operator_products]),
+    }
+
+
+def _write(workspace: Workspace, shards: Shards, names: list[str], query_ids: list[str], solver: Solver) -> None:
+    parts = [shards.read(name) for name in names]
+    joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    description = {
+        "damping": solver.damping,
+        "mean_eigenvalue": solver.mean_eigenvalue,
+        "examples": solver.examples,
+        "solver": "conjugate gradients on the Gauss-Newton matrix, preconditioned by EK-FAC",
+    }
+    write_tensors(workspace.factors, shards.read(FACTORS), description)
+    write_tensors(workspace.queries, joined, {**description, "query_ids": json.dumps(query_ids)})
+    residual, iterations = joined["relative_residual"], joined["iterations"]
+    converged = int(joined["converged"].sum())
+    report = {
+        **description,
+        "weight_decay": solver.shift - solver.damping,
+        "parameters": solver.ekfac.gradients.problem.parameter_count,
+        "queries": len(query_ids),
+        "converged": converged,
+        "tolerance": solver.settings.tolerance,
+        "largest_residual": float(residual.max()),
+        "median_residual": float(residual.median()),
+        "largest_iterations": int(iterations.max()),
+        "median_iterations": int(iterations.median()),
+        "operator_products": int(joined["operator_products"].sum()),
+        "negative_curvature": int(joined["negative_curvature"].sum()),
+        "stagnated": int(joined["stagnated"].sum()),
+    }
+    write_json(workspace.curvature_report, report)
+    print(
+        f"precondition: {converged} of {len(query_ids)} queries solved to a relative residual of "
+        f"{solver.settings.tolerance:g} (largest {residual.max():.2g}), damping {solver.damping:.3g}",
+        flush=True,
+    )
+    if converged < len(query_ids):
+        print(
+            "precondition: the others stopped at `precondition.max_iterations`; their influence is less exact, "
+            "as the residual stored with it says: raise it, or raise the damping",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main("precondition", run)

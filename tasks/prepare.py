@@ -1,0 +1,96 @@
+"""Stage 1: read the data, check them, split them, plant label errors if asked, and encode the inputs."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from tasks.artifacts import TRUTH, Encoding, prepared_schema, provenance, write_json, write_table
+from tasks.corruption import corrupt
+from tasks.encoding import encode, fit
+from tasks.identity import example_ids, split_keys
+from tasks.labels import require_known, require_present, resolve_classes
+from tasks.parameters import Parameters, Prepare, TableSource
+from tasks.sources import Examples, input_paths, read
+from tasks.sources.examples import displays
+from tasks.splitting import split
+from tasks.stage import Work, main
+from tasks.workspace import SplitName, Workspace
+
+Metadata = Mapping[bytes, Any]
+
+
+def run(workspace: Workspace, parameters: Parameters) -> Work:
+    """Write the three splits, encoding.json and truth.parquet.
+
+    Raises:
+        UserError: the data are not what params.yaml says, with the file and the row.
+    """
+    prepare, seed = parameters.prepare, parameters.seed
+    splits, classes = read_splits(workspace, prepare, seed)
+    training = splits["train"]
+    given, planted = corrupt(training.ids or [], training.labels, classes, prepare.corruption, seed)
+    max_words = prepare.source.max_text_features if isinstance(prepare.source, TableSource) else 5000
+    encoding = fit(training, classes, max_words)
+    tables = {
+        name: _table(examples, given if name == "train" else examples.labels, encoding)
+        for name, examples in splits.items()
+    }
+
+    metadata = _provenance(workspace, prepare, seed)
+    schema = prepared_schema(tables["train"].schema.field("input").type, training.slices)
+    for name, table in tables.items():
+        write_table(workspace.split(name), table, schema, metadata)
+    write_json(workspace.encoding, dataclasses.asdict(encoding))
+    truth = pa.table({"example_id": training.ids, "true_label": training.labels, "planted": planted})
+    write_table(workspace.truth, truth, TRUTH, metadata)
+
+    sizes = ", ".join(f"{len(examples):,} {name}" for name, examples in splits.items())
+    print(f"prepare: {sizes}; {len(classes)} classes; {planted.sum():,} label errors planted", flush=True)
+    return Work(sum(len(examples) for examples in splits.values()))
+
+
+def read_splits(workspace: Workspace, prepare: Prepare, seed: int) -> tuple[dict[SplitName, Examples], list[str]]:
+    """Every split's examples, with their ids, in the order of the source; and the classes."""
+    data = read(prepare.source, workspace.root / prepare.path)
+    classes = resolve_classes(prepare.classes, data)
+    require_known(data, classes)
+    if prepare.test_path is None:
+        ids = example_ids(data)[0]
+        rows = split(split_keys(data, ids), seed, prepare.validation, prepare.test)
+        data = dataclasses.replace(data, ids=ids)
+        splits = {name: data.take(positions) for name, positions in rows.items()}
+    else:
+        test = read(prepare.source, workspace.root / prepare.test_path)
+        require_known(test, classes)
+        data_ids, test_ids = example_ids(data, test)
+        rows = split(split_keys(data, data_ids), seed, prepare.validation, test=0)
+        data = dataclasses.replace(data, ids=data_ids)
+        splits = {name: data.take(positions) for name, positions in rows.items()}
+        splits["test"] = dataclasses.replace(test, ids=test_ids)
+    require_present(splits["train"], classes)
+    return splits, classes
+
+
+def _table(examples: Examples, labels: list[str], encoding: Encoding) -> pa.Table:
+    return pa.table(
+        {
+            "example_id": pa.array(examples.ids, pa.string()),
+            "input": encode(examples, encoding),
+            "display": pa.array(displays(examples.inputs), pa.string()),
+            "label": pa.array(labels, pa.string()),
+            "given_label": pa.array(labels, pa.string()),
+            **{f"slice_{name}": pa.array(values, pa.string()) for name, values in examples.slices.items()},
+        }
+    )
+
+
+def _provenance(workspace: Workspace, prepare: Prepare, seed: int) -> Metadata:
+    paths = [prepare.path] if prepare.test_path is None else [prepare.path, prepare.test_path]
+    inputs = [file for path in paths for file in input_paths(prepare.source, workspace.root / path)]
+    return provenance("prepare", {**prepare.model_dump(mode="json"), "seed": seed}, inputs)
+
+
+if __name__ == "__main__":
+    main("prepare", run)

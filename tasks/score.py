@@ -1,0 +1,137 @@
+"""Self-influence of every training example, and the training examples that matter most to every query."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from influence.memory import gradient_batch
+from influence.scores import Pairwise, SelfInfluence, TwoSidedTop
+from tasks.artifacts import (
+    SCORES,
+    SELF_INFLUENCE,
+    TOP,
+    fingerprint,
+    provenance,
+    read_json,
+    write_table,
+)
+from tasks.dataset import Split, load_split
+from tasks.determinism import deterministic
+from tasks.device import device_slot
+from tasks.parameters import Parameters
+from tasks.problem import load_ekfac, load_gradients, model_identity
+from tasks.progress import Progress
+from tasks.shards import Shards
+from tasks.stage import Work, main
+from tasks.tensors import read_tensors
+from tasks.workspace import Workspace
+
+TAILS = ("helpful", "harmful")
+
+
+@dataclass(frozen=True)
+class Queries:
+    """The solved queries: ids [Q], s_q {name: [Q, *shape]}, relative residual [Q]."""
+
+    ids: list[str]
+    solutions: dict[str, Tensor]
+    residual: Tensor
+
+
+def run(workspace: Workspace, parameters: Parameters) -> Work:
+    """Score the training set, shard by shard."""
+    train, k = load_split(workspace, "train"), parameters.score.k
+    parts = np.array_split(np.arange(len(train)), min(parameters.score.shards, len(train)))
+    names = [f"{index:04d}" for index in range(len(parts))]
+    inputs = [workspace.split("train"), workspace.factors, workspace.queries]
+    shards = Shards(
+        workspace.work,
+        "score",
+        fingerprint(model_identity(workspace, parameters, inputs), parameters.score.model_dump()),
+    )
+    with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
+        gradients = load_gradients(workspace, parameters, train, device)
+        ekfac, damping = load_ekfac(workspace, gradients)
+        queries = load_queries(workspace, device)
+        pairwise = Pairwise(gradients, queries.solutions, len(train))
+        own = SelfInfluence(ekfac, damping + parameters.train.weight_decay, len(train))
+        probe, _ = train.batch(slice(0, 1), device)
+        size = gradient_batch(gradients.problem, probe, parameters.compute.memory_bytes)
+
+        def score(name: str) -> dict[str, Tensor]:
+            members = parts[names.index(name)]
+            top, self_influence = TwoSidedTop(len(queries.ids), k), []
+            for start in range(0, len(members), size):
+                batch = members[start : start + size]
+                inputs, targets = train.batch(batch, device)
+                readings = gradients.read(inputs, targets=targets)
+                self_influence.append(own.from_readings(readings).cpu())
+                top.update(pairwise.from_readings(readings), torch.from_numpy(batch))
+                progress.advance(len(batch))
+            return {**top.state(), "self_influence": torch.cat(self_influence)}
+
+        finished = sum(len(part) for name, part in zip(names, parts, strict=True) if shards.done(name))
+        progress = Progress("score", len(train), done=finished)
+        shards.run(names, score)
+    _write(workspace, parameters, train, queries, [shards.read(name) for name in names])
+    shards.remove()
+    return Work(len(train), str(device))
+
+
+def load_queries(workspace: Workspace, device: torch.device) -> Queries:
+    tensors, metadata = read_tensors(workspace.queries)
+    prefix = "solutions/"
+    solutions = {name[len(prefix) :]: value.to(device) for name, value in tensors.items() if name.startswith(prefix)}
+    return Queries(json.loads(metadata["query_ids"]), solutions, tensors["relative_residual"])
+
+
+def top_columns(query_ids: list[str], train_ids: list[str], top: TwoSidedTop) -> dict[str, list[object]]:
+    """The kept scores as columns of scores/top.parquet, query by query, helpful before harmful."""
+    columns: dict[str, list[object]] = {name: [] for name in TOP.names}
+    tails = {"helpful": top.helpful(), "harmful": top.harmful()}
+    for row, query_id in enumerate(query_ids):
+        for tail in TAILS:
+            indices, values = tails[tail][0][row].tolist(), tails[tail][1][row].tolist()
+            for rank, (index, value) in enumerate(zip(indices, values, strict=True), start=1):
+                if index >= 0:
+                    for name, item in zip(TOP.names, (query_id, train_ids[index], value, tail, rank), strict=True):
+                        columns[name].append(item)
+    return columns
+
+
+def _write(
+    workspace: Workspace, parameters: Parameters, train: Split, queries: Queries, parts: list[dict[str, Tensor]]
+) -> None:
+    report = read_json(workspace.curvature_report)
+    inputs = [workspace.split("train"), workspace.weights, workspace.factors, workspace.queries]
+    metadata = provenance("score", parameters.model_dump(mode="json", include={"score", "compute"}), inputs)
+    common = {"unit": "nats", "n": len(train), "damping": report["damping"]}
+    own = {
+        **common,
+        "meaning": "predicted rise of the example's own loss if it were left out of training",
+        "curvature": "EK-FAC",
+    }
+    scores = torch.cat([part["self_influence"] for part in parts]).numpy()
+    table = pa.table({"example_id": train.ids, "self_influence": scores})
+    write_table(workspace.self_influence, table, SELF_INFLUENCE, {**metadata, SCORES: own})
+
+    top = TwoSidedTop(len(queries.ids), parameters.score.k)
+    for part in parts:
+        top.merge(TwoSidedTop.from_state(parameters.score.k, part))
+    pairwise = {
+        **common,
+        "meaning": "predicted rise of the query's loss if the example were left out of training",
+        "sign": "positive: helpful; negative: harmful",
+        "solver": report["solver"],
+        "relative_residual": dict(zip(queries.ids, queries.residual.tolist(), strict=True)),
+    }
+    columns = top_columns(queries.ids, train.ids, top)
+    write_table(workspace.top, pa.table(columns), TOP, {**metadata, SCORES: pairwise})
+
+
+if __name__ == "__main__":
+    main("score", run)

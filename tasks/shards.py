@@ -1,0 +1,78 @@
+"""Work cut into shards: finished ones outlive a kill, and nothing made from other inputs is ever reused."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from tasks.errors import UserError
+from tasks.objects import load_object
+from tasks.tensors import read_tensors, write_tensors
+
+RUNNER = "INFLUENCE_SHARD_RUNNER"  # package.module:function that runs the shards, where not a plain loop
+Compute = Callable[[str], Mapping[str, Tensor]]
+
+
+class Shards:
+    """The finished shards of one computation, in a folder named by the hash of all that decides their content.
+
+    Args:
+        work: the workspace's folder for unfinished work.
+        stage: who works.
+        fingerprint: see `tasks.artifacts.fingerprint`. Folders of other fingerprints are removed.
+    """
+
+    def __init__(self, work: Path, stage: str, fingerprint: str) -> None:
+        self.stage, self.folder = stage, work / stage / fingerprint
+        if self.folder.parent.exists():
+            for other in self.folder.parent.iterdir():
+                if other != self.folder:
+                    shutil.rmtree(other)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def run(self, names: list[str], compute: Compute) -> None:
+        """Compute and keep the shards that are not there yet."""
+        missing = [name for name in names if self._read(name) is None]
+        if len(missing) < len(names):
+            print(f"{self.stage}: {len(names) - len(missing)} shards reused, {len(missing)} to do", flush=True)
+
+        def keep(name: str) -> None:
+            write_tensors(self._path(name), compute(name))
+
+        _runner()(self.stage, missing, keep)
+
+    def read(self, name: str) -> dict[str, Tensor]:
+        """A finished shard's tensors, on the CPU."""
+        return read_tensors(self._path(name))[0]
+
+    def done(self, name: str) -> bool:
+        return self._path(name).exists()
+
+    def remove(self) -> None:
+        """Drop everything, once the stage's outputs are written."""
+        shutil.rmtree(self.folder.parent)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.safetensors"
+
+    def _read(self, name: str) -> dict[str, Tensor] | None:
+        if not self.done(name):
+            return None
+        try:
+            return self.read(name)
+        except UserError:
+            print(f"{self.stage}: shard {name} of an earlier run is damaged and is computed anew", flush=True)
+            return None
+
+
+def _runner() -> Callable[[str, list[str], Callable[[str], None]], None]:
+    """The runner that the caller's environment names; a loop without one."""
+    spec = os.environ.get(RUNNER)
+    return load_object(spec, RUNNER) if spec else _loop
+
+
+def _loop(stage: str, names: list[str], compute: Callable[[str], None]) -> None:
+    for name in names:
+        compute(name)

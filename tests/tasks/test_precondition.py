@@ -1,0 +1,157 @@
+"""The precondition stage on a real trained model, against dense linear algebra."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from dense_system import dense_system
+from stage_runner import kill_after_the_first_shard, run_command, run_in
+
+from tasks import train
+from tasks.artifacts import read_json, read_table
+from tasks.dataset import load_split
+from tasks.errors import UserError
+from tasks.parameters import load_parameters
+from tasks.precondition import choose_queries, curvature_examples, run
+from tasks.problem import load_ekfac, load_gradients
+from tasks.score import load_queries
+from tasks.tensors import read_tensors
+from tasks.workspace import Workspace
+
+OUTPUTS = ("factors", "queries", "curvature_report")
+
+
+def outputs(workspace: Workspace) -> dict[str, bytes]:
+    return {name: getattr(workspace, name).read_bytes() for name in OUTPUTS}
+
+
+def test_the_certificates_are_true(scored: Path) -> None:
+    workspace = Workspace(scored)
+    parameters = load_parameters(workspace.parameters)
+    system, queries = dense_system(workspace, parameters), load_queries(workspace, torch.device("cpu"))
+    tensors, metadata = read_tensors(workspace.queries)
+    position = {name: index for index, name in enumerate(load_split(workspace, "validation").ids)}
+    right = system.queries[[position[name] for name in queries.ids]]
+    found = (right - system.flat(queries.solutions) @ system.matrix).norm(dim=1) / right.norm(dim=1)
+    assert torch.allclose(found, queries.residual.double(), atol=2e-5)
+    assert bool((found <= 1.5e-4).all()) and bool(tensors["converged"].all())
+    report = read_json(workspace.curvature_report)
+    assert report["queries"] == report["converged"] == 10
+    assert report["largest_residual"] == float(tensors["relative_residual"].max())
+    assert report["negative_curvature"] == 0 and report["parameters"] == system.matrix.shape[0]
+    trace = float(system.matrix.diagonal().sum())
+    decay = parameters.train.weight_decay * sum(
+        value[0].numel() for name, value in queries.solutions.items() if not name.endswith("bias")
+    )
+    without_shift = (trace - decay) / report["parameters"] - report["damping"]
+    assert report["mean_eigenvalue"] == pytest.approx(without_shift, rel=1e-4)
+    assert report["damping"] == pytest.approx(0.1 * report["mean_eigenvalue"])
+    assert metadata["damping"] == report["damping"]
+
+
+def test_the_queries_are_the_worst_errors_and_a_sample_of_the_others(scored: Path) -> None:
+    workspace = Workspace(scored)
+    parameters = load_parameters(workspace.parameters)
+    validation = load_split(workspace, "validation")
+    table = [row for row in read_table(workspace.predictions).to_pylist() if row["split"] == "validation"]
+    wrong = sorted((row for row in table if row["label"] != row["predicted"]), key=lambda row: -row["loss"])
+    worst = [row["example_id"] for row in wrong[:4]]
+    assert len(worst) == 4  # the model does misread some, or this would show nothing
+    chosen = [validation.ids[index] for index in choose_queries(workspace, validation, parameters.precondition, 0)]
+    assert chosen[:4] == worst
+    assert len(set(chosen)) == 10 and chosen[4:] == sorted(chosen[4:])
+    assert json.loads(read_tensors(workspace.queries)[1]["query_ids"]) == chosen
+    others = [validation.ids[index] for index in choose_queries(workspace, validation, parameters.precondition, 1)]
+    assert others[:4] == worst and others[4:] != chosen[4:]
+
+
+def test_asking_for_errors_of_a_model_that_makes_none(copy_scored: Callable[..., Workspace]) -> None:
+    workspace = copy_scored("copy", precondition={"queries": {"errors": 5, "sample": 0}})
+    right = read_table(workspace.predictions)
+    right = right.set_column(right.schema.get_field_index("predicted"), "predicted", right["label"])
+    pq.write_table(right, workspace.predictions)
+    with pytest.raises(UserError, match=r"the model misreads none: set `precondition\.queries\.sample` above 0"):
+        run_in(workspace.root, run)
+
+
+@pytest.mark.parametrize("count", [None, 40, 10_000])
+def test_the_operator_is_of_all_examples_or_of_a_random_subset(scored: Path, count: int | None) -> None:
+    workspace = Workspace(scored)
+    settings = load_parameters(workspace.parameters).precondition.model_copy(update={"curvature_examples": count})
+    train = load_split(workspace, "train")
+    used = curvature_examples(train, settings, seed=0)
+    assert len(used) == (40 if count == 40 else 150)
+    places = [train.ids.index(name) for name in used.ids]
+    assert places == sorted(set(places))
+    assert torch.equal(used.labels, train.labels[places]) and np.array_equal(used.inputs, train.inputs[places])
+    if count == 40:
+        assert used.ids != train.ids[:40]
+        assert used.ids != curvature_examples(train, settings, seed=1).ids
+
+
+def test_two_runs_give_the_same_bytes_and_another_seed_does_not(
+    scored: Path, copy_scored: Callable[..., Workspace]
+) -> None:
+    again = copy_scored("again")
+    run_in(again.root, run)
+    assert outputs(again) == outputs(Workspace(scored))
+    assert not (again.work / "precondition").exists()
+    again.parameters.write_text(again.parameters.read_text() + "seed: 5\n")
+    run_in(again.root, run)
+    assert outputs(again)["queries"] != outputs(Workspace(scored))["queries"]
+
+
+def test_a_little_memory_changes_no_answer(scored: Path, copy_scored: Callable[..., Workspace]) -> None:
+    small = copy_scored("small", compute={"memory_limit": "1MiB"})
+    run_in(small.root, run)
+    ours, theirs = (load_queries(Workspace(root), torch.device("cpu")) for root in (small.root, scored))
+    assert ours.ids == theirs.ids
+    for name, expected in theirs.solutions.items():
+        assert float((ours.solutions[name] - expected).norm() / expected.norm()) < 1e-3
+
+
+def test_without_any_shift_a_singular_curvature_is_refused_before_it_is_inverted(
+    copy_scored: Callable[..., Workspace],
+) -> None:
+    """Softmax never sees a constant added to all logits: the Gauss-Newton matrix has zero eigenvalues."""
+    workspace = copy_scored("singular", precondition={"damping": 0.0}, train={"weight_decay": 0.0})
+    with pytest.raises(UserError, match=r"cannot be inverted: set `precondition\.damping` or `train\.weight_decay`"):
+        run_in(workspace.root, run)
+
+
+def test_predictions_of_other_data_are_refused(
+    copy_scored: Callable[..., Workspace], make_prepared: Callable[..., Workspace], tmp_path: Path
+) -> None:
+    workspace = copy_scored("copy")
+    other = make_prepared(tmp_path / "other", kind="table", held_out=50, classes=4)
+    workspace.split("validation").write_bytes(other.split("validation").read_bytes())
+    with pytest.raises(UserError, match=r"predictions\.parquet is not of the validation split .*: rerun train"):
+        run_in(workspace.root, run)
+
+
+def test_factors_of_another_model_are_refused(scored: Path, copy_scored: Callable[..., Workspace]) -> None:
+    workspace, cpu = Workspace(scored), torch.device("cpu")
+    parameters, split = load_parameters(workspace.parameters), load_split(workspace, "train")
+    ekfac, damping = load_ekfac(workspace, load_gradients(workspace, parameters, split, cpu))
+    assert ekfac.layers.keys() == {"hidden1", "output"}
+    assert damping == read_json(workspace.curvature_report)["damping"]
+    deeper = copy_scored("other", train={"arguments": {"hidden": [8, 5]}, "epochs": 1})
+    run_in(deeper.root, train.run)
+    gradients = load_gradients(deeper, load_parameters(deeper.parameters), split, cpu)
+    with pytest.raises(UserError, match=r"factors\.safetensors is of another model .*hidden2.*rerun precondition"):
+        load_ekfac(deeper, gradients)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(scored: Path, copy_scored: Callable[..., Workspace]) -> None:
+    workspace = copy_scored("killed")
+    for name in OUTPUTS:
+        getattr(workspace, name).unlink()
+    kill_after_the_first_shard(workspace.root, "precondition")
+    assert not any(getattr(workspace, name).exists() for name in OUTPUTS)
+    assert "precondition: 1 shards reused, 0 to do" in run_command(workspace.root, "precondition")
+    assert outputs(workspace) == outputs(Workspace(scored))

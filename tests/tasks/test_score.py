@@ -1,0 +1,212 @@
+"""The score stage on a real trained model: against dense linear algebra, sharded, starved of memory, killed, stale."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from dense_system import dense_system
+from stage_runner import kill_after_the_first_shard, run_command, run_in
+
+from tasks import precondition
+from tasks.artifacts import PROVENANCE, SCORES, SELF_INFLUENCE, TOP, content_hash, read_json, read_table
+from tasks.dataset import load_split
+from tasks.parameters import load_parameters
+from tasks.problem import load_ekfac, load_gradients
+from tasks.score import load_queries, run
+from tasks.shards import RUNNER
+from tasks.workspace import Workspace
+
+CPU = torch.device("cpu")
+
+
+def outputs(workspace: Workspace) -> list[bytes]:
+    return [workspace.top.read_bytes(), workspace.self_influence.read_bytes()]
+
+
+def rows(workspace: Workspace) -> dict[tuple[str, str], list[tuple[str, float]]]:
+    """The kept scores of every query's tails, in the order of the file."""
+    found: dict[tuple[str, str], list[tuple[str, float]]] = {}
+    for row in read_table(workspace.top).to_pylist():
+        tail = found.setdefault((row["query_id"], row["tail"]), [])
+        tail.append((row["example_id"], row["influence"]))
+        assert row["rank"] == len(tail)
+    return found
+
+
+def test_the_kept_scores_are_the_extremes_of_the_full_matrix(scored: Path) -> None:
+    workspace = Workspace(scored)
+    parameters = load_parameters(workspace.parameters)
+    system, queries, train = (
+        dense_system(workspace, parameters),
+        load_queries(workspace, CPU),
+        load_split(workspace, "train"),
+    )
+    full = (system.flat(queries.solutions) @ system.shares.T / len(train)).numpy()
+    found = rows(workspace)
+    assert list(found) == [(name, tail) for name in queries.ids for tail in ("helpful", "harmful")]
+    for position, query in enumerate(queries.ids):
+        for tail, order in (("helpful", np.argsort(-full[position])), ("harmful", np.argsort(full[position]))):
+            expected = [(train.ids[index], full[position, index]) for index in order[:7]]
+            kept = found[query, tail]
+            assert [name for name, _ in kept] == [name for name, _ in expected]
+            assert [value for _, value in kept] == pytest.approx([value for _, value in expected], rel=1e-3)
+            assert all((value > 0) == (tail == "helpful") for _, value in kept)
+
+
+def test_the_scores_are_those_of_an_exact_solution(scored: Path) -> None:
+    """Nothing but the solver's tolerance lies between them and (G + shift)^-1 solved directly."""
+    workspace = Workspace(scored)
+    system = dense_system(workspace, load_parameters(workspace.parameters))
+    validation, train = load_split(workspace, "validation"), load_split(workspace, "train")
+    full = system.pairwise(system.queries)
+    for (query, _), kept in rows(workspace).items():
+        exact = full[validation.ids.index(query)]
+        for name, value in kept:
+            assert value == pytest.approx(float(exact[train.ids.index(name)]), abs=2e-3 * float(exact.abs().max()))
+
+
+def test_self_influence_is_the_quadratic_form_of_the_fitted_curvature(scored: Path) -> None:
+    workspace = Workspace(scored)
+    parameters, train = load_parameters(workspace.parameters), load_split(workspace, "train")
+    system = dense_system(workspace, parameters)
+    ekfac, damping = load_ekfac(workspace, load_gradients(workspace, parameters, train, CPU))
+    sizes = {name: value.shape for name, value in ekfac.gradients.problem.parameters.items()}
+    count = ekfac.gradients.problem.parameter_count
+    pieces = torch.eye(count).split([sizes[name].numel() for name in system.names], dim=1)
+    identity = {name: part.view(count, *sizes[name]) for name, part in zip(system.names, pieces, strict=True)}
+    matrix = system.flat(ekfac @ identity) + (damping + parameters.train.weight_decay) * torch.eye(count).double()
+    expected = (system.gradients * torch.linalg.solve(matrix, system.shares.T).T).sum(dim=1) / len(train)
+    table = read_table(workspace.self_influence)
+    assert table["example_id"].to_pylist() == train.ids
+    assert table["self_influence"].to_pylist() == pytest.approx(expected.tolist(), rel=1e-3)
+
+
+def test_the_files_say_what_they_hold(scored: Path) -> None:
+    workspace = Workspace(scored)
+    report = read_json(workspace.curvature_report)
+    for path, schema in ((workspace.top, TOP), (workspace.self_influence, SELF_INFLUENCE)):
+        found = read_table(path).schema
+        assert found.remove_metadata() == schema
+        meaning = json.loads(found.metadata[SCORES])
+        assert (meaning["unit"], meaning["n"], meaning["damping"]) == ("nats", 150, report["damping"])
+        inputs = json.loads(found.metadata[PROVENANCE])["inputs"]
+        assert inputs == {name: content_hash(scored / name) for name in inputs}
+        assert "model/weights.safetensors" in inputs
+    queries = load_queries(workspace, CPU)
+    pairwise = json.loads(read_table(workspace.top).schema.metadata[SCORES])
+    assert pairwise["sign"] == "positive: helpful; negative: harmful"
+    assert pairwise["relative_residual"] == dict(zip(queries.ids, queries.residual.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"score": {"shards": 1}}, {"score": {"shards": 150}}, {"compute": {"memory_limit": "1MiB"}}],
+    ids=["one shard", "a shard an example", "little memory"],
+)
+def test_shards_and_memory_change_no_score(
+    scored: Path, copy_scored: Callable[..., Workspace], change: dict[str, dict[str, object]]
+) -> None:
+    workspace = copy_scored("copy", **change)
+    run_in(workspace.root, run)
+    ours, theirs = rows(workspace), rows(Workspace(scored))
+    assert {key: [name for name, _ in kept] for key, kept in ours.items()} == {
+        key: [name for name, _ in kept] for key, kept in theirs.items()
+    }
+    for key, kept in theirs.items():
+        assert [value for _, value in ours[key]] == pytest.approx([value for _, value in kept], rel=1e-4)
+    own = [read_table(found.self_influence)["self_influence"].to_pylist() for found in (workspace, Workspace(scored))]
+    assert own[0] == pytest.approx(own[1], rel=1e-4)
+
+
+def test_two_runs_give_the_same_bytes_and_leave_no_shards(scored: Path, copy_scored: Callable[..., Workspace]) -> None:
+    workspace = copy_scored("again")
+    run_in(workspace.root, run)
+    assert outputs(workspace) == outputs(Workspace(scored))
+    assert not (workspace.work / "score").exists()
+
+
+def test_fewer_examples_than_k_are_all_kept(copy_scored: Callable[..., Workspace]) -> None:
+    workspace = copy_scored("copy", score={"k": 500})
+    run_in(workspace.root, run)
+    found = rows(workspace)
+    for query in {query for query, _ in found}:
+        assert len(found[query, "helpful"]) + len(found[query, "harmful"]) == 150
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(scored: Path, copy_scored: Callable[..., Workspace]) -> None:
+    workspace = copy_scored("killed")
+    for path in (workspace.top, workspace.self_influence):
+        path.unlink()
+    kill_after_the_first_shard(workspace.root, "score")
+    assert not workspace.top.exists() and not workspace.self_influence.exists()
+    assert "score: 1 shards reused, 2 to do" in run_command(workspace.root, "score")
+    assert outputs(workspace) == outputs(Workspace(scored))
+
+
+DYING = """
+def all_then_die(stage, names, compute):
+    for name in names:
+        compute(name)
+    raise InterruptedError
+"""
+
+
+def test_scores_are_never_stale(
+    copy_scored: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run dies with all its shards finished; then one label is mended: the shards must not be met again."""
+    workspace, fresh = copy_scored("stale"), copy_scored("fresh")
+    (workspace.root / "runner_of_score_test.py").write_text(DYING)
+    monkeypatch.syspath_prepend(str(workspace.root))
+    monkeypatch.setenv(RUNNER, "runner_of_score_test:all_then_die")
+    with pytest.raises(InterruptedError):
+        run_in(workspace.root, run)
+    monkeypatch.delenv(RUNNER)
+    finished = {path.parent.name for path in (workspace.work / "score").glob("*/*.safetensors")}
+    assert len(finished) == 1
+    before = read_table(workspace.self_influence)["self_influence"].to_pylist()
+
+    for changed in (workspace, fresh):
+        relabel(changed, row=3)
+    capsys.readouterr()
+    for stage in (precondition.run, run):
+        for changed in (workspace, fresh):
+            run_in(changed.root, stage)
+    assert "reused" not in capsys.readouterr().out
+    assert outputs(workspace) == outputs(fresh)
+    after = read_table(workspace.self_influence)["self_influence"].to_pylist()
+    assert after[3] != pytest.approx(before[3], rel=0.1)
+
+
+def test_finished_shards_are_met_again_where_nothing_changed(
+    scored: Path,
+    copy_scored: Callable[..., Workspace],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The other side of the test above: without a change the same shards are reused."""
+    workspace = copy_scored("copy")
+    (workspace.root / "runner_of_reuse_test.py").write_text(DYING)
+    monkeypatch.syspath_prepend(str(workspace.root))
+    monkeypatch.setenv(RUNNER, "runner_of_reuse_test:all_then_die")
+    with pytest.raises(InterruptedError):
+        run_in(workspace.root, run)
+    monkeypatch.delenv(RUNNER)
+    run_in(workspace.root, run)
+    assert "score: 3 shards reused, 0 to do" in capsys.readouterr().out
+    assert outputs(workspace) == outputs(Workspace(scored))
+
+
+def relabel(workspace: Workspace, row: int) -> None:
+    """Give one training example the next label, as a review does."""
+    table = pq.read_table(workspace.split("train"))
+    labels = table["label"].to_pylist()
+    labels[row] = f"class {(int(labels[row].split()[1]) + 1) % 4}"
+    place = table.schema.get_field_index("label")
+    pq.write_table(table.set_column(place, "label", pa.array(labels)), workspace.split("train"))
