@@ -1,0 +1,173 @@
+"""The command line: `influence`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# Heavy modules are imported by the command that needs them, so that --help is there at once.
+from flows import settings
+from tasks.errors import UserError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Which training examples made my model do this, and which of my labels are wrong?",
+)
+
+
+def main() -> None:
+    """Run a command; what the user can mend ends it with one sentence and exit code 1."""
+    try:
+        app()
+    except UserError as error:
+        print(f"influence: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+@app.command()
+def run(
+    target: Annotated[
+        list[str] | None, typer.Option(help="Only this stage and those it depends on; may be repeated.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run stages even where nothing has changed.")] = False,
+    push: Annotated[bool, typer.Option("--push", help="Upload the outputs to the DVC remote in the end.")] = False,
+) -> None:
+    """Bring every stage of dvc.yaml up to date, and say what was found.
+
+    \b
+    influence run
+    influence run --target train --force
+    """
+    root = Path.cwd()
+    settings.configure(root)
+    settings.configure_terminal()
+    from flows import checks
+    from flows.dvc_graph import require_remote
+
+    checks.check(root, target)  # the flow does so too, but only once a server has started
+    if push:
+        require_remote(root)
+    from flows.launch import launch
+    from flows.terminal import print_summary
+
+    print_summary(root, launch(root, target, force, push))
+
+
+@app.command()
+def explain(
+    example: Annotated[str, typer.Argument(metavar="ID", help="example_id of the example to explain.")],
+    k: Annotated[int, typer.Option("--k", min=1, help="Helpful and harmful training examples to show.")] = 10,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Show the training examples that helped and harmed one example most.
+
+    \b
+    influence explain 5f3a9c02d1e4 --k 5 --open
+    """
+    from tasks.parameters import load_parameters
+    from tasks.workspace import Workspace
+
+    workspace = Workspace(Path())
+    parameters = load_parameters(workspace.parameters)  # before torch is imported: it may be missing
+
+    from flows.terminal import print_explanation
+    from tasks.explain import explain as compute
+    from tasks.objects import add_import_paths
+    from tasks.reporting.explanation import write_explanation
+
+    add_import_paths(workspace.root)
+    explanation = compute(workspace, parameters, example, k)
+    print_explanation(explanation)
+    page = write_explanation(workspace, explanation).resolve()
+    print(f"Page: {page}")
+    if show:
+        _open(page)
+
+
+@app.command()
+def report(
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Whether to open it in the browser.")] = True,
+) -> None:
+    """Open the last report.
+
+    \b
+    influence report
+    influence report --no-open
+    """
+    from tasks.workspace import Workspace
+
+    page = Workspace(Path.cwd()).report
+    if not page.exists():
+        raise UserError(f"there is no report at {page} yet: make it with `influence run`")
+    print(page)
+    if show:
+        _open(page)
+
+
+@app.command()
+def serve(
+    cron: Annotated[str | None, typer.Option(help="When to run, as minute hour day month weekday, in UTC.")] = None,
+    interval: Annotated[float | None, typer.Option(help="Or: seconds between two starts.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the deployment.")] = "scheduled",
+) -> None:
+    """Run the pipeline on a schedule until interrupted.
+
+    Uses the Prefect server of PREFECT_API_URL; without one it starts its own, reached from this machine only.
+
+    \b
+    influence serve --cron "0 3 * * 1"
+    influence serve --interval 3600
+    """
+    root = Path.cwd()
+    settings.configure(root)
+    from flows.serve import serve as serve_pipeline
+
+    serve_pipeline(root, cron, interval, name, lambda line: print(line, flush=True))
+
+
+@app.command()
+def init(
+    data: Annotated[Path, typer.Argument(metavar="PATH_TO_DATA", help="A CSV or Parquet file, or a folder of images.")],
+    label: Annotated[str | None, typer.Option(help="Column of the label.")] = None,
+    identity: Annotated[str | None, typer.Option("--id", help="Column that identifies a row.")] = None,
+    text: Annotated[str | None, typer.Option(help="Column of text to classify.")] = None,
+    image: Annotated[str | None, typer.Option(help="Column of encoded images (Parquet).")] = None,
+    columns: Annotated[str | None, typer.Option(help="Names a,b,c of a CSV file without a header.")] = None,
+    missing: Annotated[str | None, typer.Option(help="What to do with missing values: error or impute.")] = None,
+    factory: Annotated[
+        str | None, typer.Option(help="logistic, mlp, cnn, text_linear or package.module:function.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite params.yaml, dvc.yaml and prefect.yaml.")] = False,
+) -> None:
+    """Make the current folder a workspace for your own data.
+
+    \b
+    influence init data/adult.csv --label income
+    influence init pictures/
+    influence init reviews.parquet --label stars --text review
+    """
+    settings.configure(Path.cwd())
+    from flows.init import initialise
+    from flows.sniff import Hints
+
+    hints = Hints(label, identity, text, image, columns.split(",") if columns else None, missing)
+    for line in initialise(Path.cwd(), data, hints, factory, force):
+        print(line)
+
+
+def _open(page: Path) -> None:
+    import webbrowser
+
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform != "linux":
+        webbrowser.open(page.as_uri())
+    else:
+        print("There is no display here; open the file in a browser elsewhere.")
+
+
+if __name__ == "__main__":
+    main()

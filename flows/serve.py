@@ -1,0 +1,78 @@
+"""The pipeline on a schedule."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+from flows import checks
+from flows.server import local_server
+from tasks.errors import UserError
+
+API_URL = "PREFECT_API_URL"
+
+
+def serve(
+    workspace: Path, cron: str | None, interval: float | None, name: str, say: Callable[[str], None] = print
+) -> None:
+    """Run the pipeline on its schedule until interrupted. Runs never overlap.
+
+    Args:
+        workspace: the folder that holds dvc.yaml.
+        cron: a schedule such as `0 3 * * 1`.
+        interval: seconds between two starts.
+        name: of the deployment.
+        say: told what is going on, a line at a time.
+
+    Raises:
+        UserError: not exactly one schedule is given, or it is not one; or the workspace is not sound.
+    """
+    if (cron is None) == (interval is None):
+        raise UserError('serve: give --cron, such as --cron "0 3 * * 1", or --interval SECONDS')
+    if interval is not None and not interval >= 1:
+        raise UserError(f"serve: --interval must be at least 1 second, not {interval:g}")
+    if cron is not None:
+        _check_cron(cron)
+    checks.check(workspace)
+    # Runs are processes of their own: packages of the workspace must not take the place of installed ones there.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    with _server(workspace, say):
+        from flows.pipeline import pipeline
+
+        pipeline.serve(
+            name=name,
+            cron=cron,
+            interval=None if interval is None else timedelta(seconds=interval),
+            parameters={"workspace": str(workspace.resolve())},
+            limit=1,
+            tags=["influence"],
+        )
+
+
+@contextlib.contextmanager
+def _server(workspace: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """The server that is configured; else one of our own, as nothing else would start runs on time."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    if PREFECT_API_URL.value():
+        yield
+        return
+    say("Starting a Prefect server on this machine ...")
+    with local_server(Path(os.environ["PREFECT_HOME"])) as url:
+        say(f"Prefect shows the runs at {url.removesuffix('/api')}")
+        os.environ[API_URL] = url  # for the runs, which are processes of their own
+        try:
+            with temporary_settings({PREFECT_API_URL: url}):
+                yield
+        finally:
+            del os.environ[API_URL]
+
+
+def _check_cron(cron: str) -> None:
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        CronSchedule(cron=cron)
+    except ValueError:
+        raise UserError(f'serve: {cron!r} is not a cron schedule: write one such as "0 3 * * 1"') from None

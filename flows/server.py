@@ -1,0 +1,73 @@
+"""A Prefect server of one's own on loopback, that ends with the process that started it."""
+
+import contextlib
+import os
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from flows.lifeline import Child
+from tasks.errors import UserError
+
+HOST = "127.0.0.1"
+PORT = 4200  # Prefect's own
+START_TIMEOUT = 120.0  # seconds; the first start makes the database
+
+
+@contextlib.contextmanager
+def local_server(home: Path, port: int = PORT) -> Iterator[str]:
+    """Start a server whose database lies in `home`, and end it.
+
+    Args:
+        home: Prefect's folder.
+        port: where to listen; another where this one is taken, or is 0.
+
+    Yields:
+        the URL of its API, for PREFECT_API_URL.
+
+    Raises:
+        UserError: it ended, or did not answer in time.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    port = free_port(port)
+    url = f"http://{HOST}:{port}/api"
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    environment |= {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_UI_API_URL": url,
+        "DO_NOT_TRACK": "1",
+    }
+    log = home / "server.log"
+    command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    with log.open("w") as output, Child(command, home, environment, output) as child:
+        deadline = time.monotonic() + START_TIMEOUT
+        while not _healthy(url):
+            if child.process.poll() is not None or time.monotonic() > deadline:
+                raise UserError(f"Prefect's server did not start: see {log}")
+            time.sleep(0.25)
+        yield url
+
+
+def free_port(wanted: int) -> int:
+    """`wanted`, or any other port where that is taken."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise UserError(f"{HOST} has no free port")
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
