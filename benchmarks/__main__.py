@@ -1,0 +1,12 @@
+"""`python -m benchmarks NAME [options]`."""
+
+import typer
+
+from benchmarks import detection
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app.command("detection")(detection.main)
+app.callback()(lambda: None)  # so that a single benchmark, too, is called by its name
+
+if __name__ == "__main__":
+    app()
