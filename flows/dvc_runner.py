@@ -18,7 +18,7 @@ RUNNING = "Running stage"
 RESTORED = "is cached - skipping run"
 BUSY = ("is busy, it is being blocked", "Unable to acquire lock")
 DVC_ERROR = "ERROR: "
-PREFECT_LOG = re.compile(r"\d\d:\d\d:\d\d\.\d+ \| [A-Z]+ ")  # a stage that shows its shards may end with Prefect's words
+PREFECT_LOG = re.compile(r"\d\d:\d\d:\d\d\.\d+ \| [A-Z]+ ")  # may come last where a stage shows its shards
 
 
 class StageFailed(Exception):  # noqa: N818 (what happened, not what kind of exception it is)
