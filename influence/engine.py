@@ -3,37 +3,15 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from influence.bytesize import parse_bytes
-from influence.curvature import (
-    EKFAC,
-    Diagonal,
-    Hessian,
-    Identity,
-    LinearOperator,
-    Regularisation,
-    choose_gauss_newton,
-    fit_diagonal,
-    fit_ekfac,
-    fit_kfac,
-)
-from influence.damping import Damping, Relative, absolute
-from influence.inverse import (
-    Certificate,
-    Preconditioner,
-    Solution,
-    arnoldi,
-    conjugate_gradient,
-    direct,
-    eigen,
-    lissa,
-    nystrom,
-)
+from influence.certificate import EngineCertificate
+from influence.curvature import EKFAC
+from influence.damping import Damping
+from influence.inverse_curvature import EXACT_LABELS, Curvature, InverseCurvature, SolverName
 from influence.layers import PerExampleGradients, as_vectors
 from influence.memory import gradient_batch
 from influence.objective import Objective
@@ -41,42 +19,9 @@ from influence.problem import Data, Problem, TensorData
 from influence.scores import Pairwise, SelfInfluence, TwoSidedTop
 from influence.vectors import Vectors, block, concatenate, dot
 
-Curvature = Literal["hessian", "gauss-newton", "ekfac", "kfac", "diagonal", "identity"]
-SolverName = Literal["direct", "conjugate-gradient", "lissa", "arnoldi", "nystrom", "eigen"]
 Examples = tuple[Tensor, Tensor]  # inputs [N, ...] and targets [N]
 
-EXACT_LABELS = 32  # up to here the expectation over labels is exact
 AT_ONCE = 64  # vectors solved for in one block
-
-
-@dataclass
-class EngineCertificate:
-    """What the engine did and how far its last answer can be trusted.
-
-    Attributes:
-        damping: the number added to the curvature's diagonal.
-        solves: certificates of the blocks solved for the last answer; empty where it needed none.
-        seconds: wall-clock time of the last answer.
-    """
-
-    damping: float
-    solves: list[Certificate] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def largest_residual(self) -> float:
-        """Largest relative residual of the last answer's solves; 0 where it needed none."""
-        return max((float(solve.relative_residual.max()) for solve in self.solves), default=0.0)
-
-    @property
-    def converged(self) -> bool:
-        """Whether every solve of the last answer met the tolerance."""
-        return all(bool(solve.converged.all()) for solve in self.solves)
-
-    @property
-    def operator_products(self) -> int:
-        """Vectors multiplied by the curvature for the last answer."""
-        return sum(solve.operator_products for solve in self.solves)
 
 
 class Influence:
@@ -120,26 +65,20 @@ class Influence:
         tolerance: float = 1e-4,
         max_iterations: int = 1000,
     ) -> None:
-        if curvature not in get_args(Curvature):
-            raise ValueError(f"curvature is one of {', '.join(get_args(Curvature))}, not {curvature!r}")
-        if solver not in get_args(SolverName):
-            raise ValueError(f"solver is one of {', '.join(get_args(SolverName))}, not {solver!r}")
         self.train: Data = TensorData(*train) if isinstance(train, tuple) else train
         if not len(self.train):
             raise ValueError("the training set is empty")
         self.problem = Problem(model if device is None else model.to(device), objective, parameters)
-        self.curvature, self.solver = curvature, solver
-        self.tolerance, self.max_iterations = tolerance, max_iterations
         self._memory = parse_bytes(memory_limit) if isinstance(memory_limit, str) else memory_limit
         probe = next(iter(self.train.batches(2, self.problem.device)))[0]
         self._gradients = PerExampleGradients(self.problem, probe)
         self._batch = gradient_batch(self.problem, probe[:1], self._memory)
         outputs = self.problem.outputs(self.problem.parameters, probe[:1]).shape[-1]
-        self._fit_batch = max(1, self._batch // min(outputs, EXACT_LABELS))
-        self._approximation = self._fit(curvature, damping)
-        mean = self._approximation.mean_eigenvalue() if self._approximation is not None else 0.0
-        self.certificate = EngineCertificate(absolute(damping, mean))
-        self._operator = self._exact_operator()
+        fit_batch = max(1, self._batch // min(outputs, EXACT_LABELS))
+        self._inverse = InverseCurvature(
+            self._gradients, self.train, curvature, solver, damping, self._memory, fit_batch, tolerance, max_iterations
+        )
+        self.certificate = EngineCertificate(self._inverse.damping)
 
     def pairwise(self, queries: Examples) -> Tensor:
         """Influence of every training example on every query, [Q, N], in nats."""
@@ -164,77 +103,19 @@ class Influence:
         training example, which only small problems afford.
         """
         with self._answer():
-            if isinstance(self._approximation, EKFAC) and self._operator is None:
-                own = SelfInfluence(self._approximation, self._shift, len(self.train))
+            ekfac = self._inverse.approximation
+            if isinstance(ekfac, EKFAC) and self._inverse.operator is None:
+                own = SelfInfluence(ekfac, self._inverse.shift, len(self.train))
                 return torch.cat([own.batch(*batch) for batch in self._batches()])
             return torch.cat([self._solved_self_influence(*batch) for batch in self._batches()])
-
-    @property
-    def _shift(self) -> float:
-        """What the approximations' eigenvalues are raised by: damping, and weight decay taken as that of every
-        parameter."""
-        return self.certificate.damping + self.problem.objective.weight_decay
-
-    def _fit(self, curvature: Curvature, damping: Damping) -> EKFAC | Diagonal | Identity | None:
-        """The approximation itself; for the exact curvatures the preconditioner and the mean eigenvalue's source."""
-        arguments = (self._gradients, self.train, self._fit_batch, EXACT_LABELS)
-        if curvature == "kfac":
-            return fit_kfac(*arguments)
-        if curvature == "diagonal":
-            return fit_diagonal(*arguments)
-        if curvature == "identity":
-            return Identity()
-        preconditioned = curvature == "gauss-newton" and self.solver == "conjugate-gradient"
-        if curvature == "ekfac" or preconditioned or isinstance(damping, Relative):
-            return fit_ekfac(*arguments)
-        return None
-
-    def _exact_operator(self) -> LinearOperator | None:
-        """The curvature with the regularisation's, undamped; None where an approximation is inverted instead."""
-        if self.curvature == "hessian":
-            return Hessian(self.problem, self.train, self._memory) + Regularisation(self.problem)
-        if self.curvature != "gauss-newton":
-            return None
-        return choose_gauss_newton(self._gradients, self.train, self._memory) + Regularisation(self.problem)
 
     def _solve_queries(self, queries: Examples) -> Vectors:
         data = TensorData(*queries)
         parts = []
         for inputs, targets in data.batches(AT_ONCE, self.problem.device):
-            parts.append(self._solve(as_vectors(self._gradients, self._gradients.read(inputs, targets=targets))))
+            readings = self._gradients.read(inputs, targets=targets)
+            parts.append(self._inverse.solve(as_vectors(self._gradients, readings)))
         return concatenate(parts)
-
-    def _solve(self, right: Vectors) -> Vectors:
-        """(curvature + damping I)^-1 of a block, its certificate kept."""
-        if self._operator is None:
-            assert self._approximation is not None
-            return self._approximation.power(right, -1.0, self._shift)
-        solution = self._solution(self._operator, right, self.certificate.damping)
-        self.certificate.solves.append(solution.certificate)
-        return solution.vectors
-
-    def _solution(self, operator: LinearOperator, right: Vectors, damping: float) -> Solution:
-        match self.solver:
-            case "direct":
-                return direct(operator, right, damping, self.tolerance)
-            case "lissa":
-                return lissa(operator + damping, right, self.tolerance, self.max_iterations)
-            case "arnoldi":
-                return arnoldi(operator, right, damping, tolerance=self.tolerance)
-            case "nystrom":
-                return nystrom(operator, right, damping, tolerance=self.tolerance)
-            case "eigen":
-                return eigen(operator, right, damping, tolerance=self.tolerance)
-        return conjugate_gradient(
-            operator + damping, right, self.tolerance, self.max_iterations, self._preconditioner()
-        )
-
-    def _preconditioner(self) -> Preconditioner | None:
-        """The inverse of EK-FAC, where it is fitted and has one."""
-        ekfac, shift = self._approximation, self._shift
-        if not isinstance(ekfac, EKFAC) or self.curvature != "gauss-newton" or (shift <= 0 and ekfac.is_singular()):
-            return None
-        return lambda vectors: ekfac.power(vectors, -1.0, shift)
 
     def _solved_self_influence(self, inputs: Tensor, targets: Tensor) -> Tensor:
         regularisation = block(self.problem.regularisation_gradient())
@@ -243,7 +124,7 @@ class Influence:
             part = slice(start, start + AT_ONCE)
             own = as_vectors(self._gradients, self._gradients.read(inputs[part], targets=targets[part]))
             share = {name: value + regularisation[name] for name, value in own.items()}
-            found.append(dot(own, self._solve(share)) / len(self.train))
+            found.append(dot(own, self._inverse.solve(share)) / len(self.train))
         return torch.cat(found)
 
     def _batches(self) -> Iterator[Examples]:
@@ -252,7 +133,8 @@ class Influence:
     @contextmanager
     def _answer(self) -> Iterator[None]:
         """Keep time and certificates of one answer."""
-        self.certificate = EngineCertificate(self.certificate.damping)
+        self._inverse.certificates = []
+        self.certificate = EngineCertificate(self._inverse.damping, self._inverse.certificates)
         start = time.monotonic()
         yield
         self.certificate.seconds = time.monotonic() - start
