@@ -131,6 +131,28 @@ def serve(
 
 
 @app.command()
+def experiment(
+    name: Annotated[
+        str,
+        typer.Argument(help="components, leave_one_out, nonconvex, hinge, dog_fish, attack, hospital or spam."),
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Run it even where nothing has changed.")] = False,
+) -> None:
+    """Run one experiment of Koh & Liang 2017, in a checkout of this project's repository.
+
+    \b
+    INFLUENCE_DATA=~/data influence experiment leave_one_out
+    """
+    root = Path.cwd()
+    settings.configure(root)
+    settings.configure_terminal()
+    from flows.experiments import FOLDER, run_experiment
+
+    for stage, outcome in run_experiment(root, name, force).items():
+        print(f"{stage}: {outcome} ({FOLDER}/{stage}/metrics.json)")
+
+
+@app.command()
 def init(
     data: Annotated[Path, typer.Argument(metavar="PATH_TO_DATA", help="A CSV or Parquet file, or a folder of images.")],
     label: Annotated[str | None, typer.Option(help="Column of the label.")] = None,

@@ -1,7 +1,9 @@
-"""One run of the pipeline from this process, with whatever Prefect server there is."""
+"""One run of a flow from this process, with whatever Prefect server there is."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from prefect.logging.configuration import DEFAULT_LOGGING_SETTINGS_PATH
@@ -14,6 +16,7 @@ from prefect.settings import (
     PREFECT_SERVER_LOGGING_LEVEL,
     temporary_settings,
 )
+from prefect.states import State
 
 from flows.pipeline import pipeline
 from tasks.artifacts import write_text
@@ -21,7 +24,7 @@ from tasks.errors import UserError
 
 
 def launch(root: Path, targets: list[str] | None = None, force: bool = False, push: bool = False) -> dict[str, str]:
-    """Run the flow once.
+    """Run the pipeline once.
 
     Returns:
         the outcome of every stage.
@@ -29,9 +32,18 @@ def launch(root: Path, targets: list[str] | None = None, force: bool = False, pu
     Raises:
         UserError: a stage failed, with its own sentence, or the server of PREFECT_API_URL does not answer.
     """
+    return run_to_end(lambda: pipeline(str(root), targets or None, force, push, return_state=True))
+
+
+def run_to_end(start: Callable[[], State[Any]]) -> dict[str, str]:
+    """Run a flow that returns the outcome of every stage.
+
+    Raises:
+        UserError: it failed, with its own sentence, or the server of PREFECT_API_URL does not answer.
+    """
     with _settings():
         try:
-            state = pipeline(str(root), targets or None, force, push, return_state=True)
+            state = start()
         except RuntimeError as error:
             raise UserError(f"Prefect: {error}") from None
         if not state.is_completed():
