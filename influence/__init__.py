@@ -10,11 +10,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from influence.damping import Relative
     from influence.engine import Influence
-    from influence.objective import Objective, SoftmaxCrossEntropy
+    from influence.measurement import Logit
+    from influence.objective import (
+        BinaryCrossEntropy,
+        Hinge,
+        Objective,
+        SmoothHinge,
+        SoftmaxCrossEntropy,
+        SquaredError,
+    )
 
-__all__ = ["Influence", "Objective", "Relative", "SoftmaxCrossEntropy"]
+__all__ = [
+    "BinaryCrossEntropy",
+    "Hinge",
+    "Influence",
+    "Logit",
+    "Objective",
+    "Relative",
+    "SmoothHinge",
+    "SoftmaxCrossEntropy",
+    "SquaredError",
+]
 
-_MODULES = {"Influence": "engine", "Objective": "objective", "Relative": "damping", "SoftmaxCrossEntropy": "objective"}
+_MODULES = {
+    "BinaryCrossEntropy": "objective",
+    "Hinge": "objective",
+    "Influence": "engine",
+    "Logit": "measurement",
+    "Objective": "objective",
+    "Relative": "damping",
+    "SmoothHinge": "objective",
+    "SoftmaxCrossEntropy": "objective",
+    "SquaredError": "objective",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,13 +19,13 @@ class Data(Protocol):
     def __len__(self) -> int: ...
 
     def batches(self, size: int, device: torch.device | str = "cpu") -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs [B, ...] and targets [B], `size` at a time, on the device."""
+        """Inputs [B, ...] and targets [B, ...], `size` at a time, on the device."""
         ...
 
 
 @dataclass(frozen=True)
 class TensorData:
-    """Examples held in two tensors: inputs [N, ...] and targets [N]."""
+    """Examples held in two tensors: inputs [N, ...] and targets [N, ...]."""
 
     inputs: Tensor
     targets: Tensor
@@ -43,7 +43,7 @@ class Problem:
     """A model in evaluation mode and its objective.
 
     Args:
-        model: maps inputs [B, ...] to outputs [B, C]. It is put in evaluation mode: influence is defined for a
+        model: maps inputs [B, ...] to outputs [B, C], or [B]. It is put in evaluation mode: influence is defined for a
             deterministic function of the parameters.
         objective: what the model was trained on.
         parameters: names of the parameters that count as theta; None: all that require a gradient.
@@ -65,6 +65,7 @@ class Problem:
             raise ValueError("the model has no parameter that requires a gradient")
         self.parameters = {name: named[name].detach() for name in chosen}
         self._frozen = {name: value.detach() for name, value in named.items() if name not in self.parameters}
+        self._places = _places(model, named)
 
     @property
     def device(self) -> torch.device:
@@ -79,9 +80,19 @@ class Problem:
         return sum(parameter.numel() for parameter in self.parameters.values())
 
     def outputs(self, parameters: dict[str, Tensor], inputs: Tensor) -> Tensor:
-        """The model's outputs at these parameters, [B, C]."""
+        """The model's outputs at these parameters, [B, C]; where it gives one number an example, [B, 1].
+
+        Raises:
+            TypeError: the model returns something other than a tensor.
+            ValueError: the tensor is not one row an example.
+        """
         with _differentiable_attention():
-            return functional_call(self.model, {**self._frozen, **parameters}, (inputs,))
+            outputs = functional_call(self.model, self._placed(parameters), (inputs,), tie_weights=False)
+        return _rows(outputs, len(inputs))
+
+    def _placed(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        values = {**self._frozen, **parameters}
+        return {place: values[name] for place, name in self._places.items()}
 
     def loss(self, parameters: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
         """Loss of each example at these parameters, [B], without regularisation."""
@@ -90,6 +101,36 @@ class Problem:
     def regularisation_gradient(self) -> dict[str, Tensor]:
         """Gradient of the regularisation at the trained parameters."""
         return self.objective.regularisation_gradient(self.parameters)
+
+
+def _places(model: nn.Module, named: dict[str, nn.Parameter]) -> dict[str, str]:
+    """Where each parameter is held, {path: its name}: a shared one in several places, each place once.
+
+    Left to itself, `functional_call` reaches a module registered under two names twice, and then does not give it its
+    parameters back.
+    """
+    names = {id(parameter): name for name, parameter in named.items()}
+    return {
+        f"{path}.{attribute}" if path else attribute: names[id(parameter)]
+        for path, module in model.named_modules()
+        for attribute, parameter in module.named_parameters(recurse=False, remove_duplicate=False)
+    }
+
+
+def _rows(outputs: object, examples: int) -> Tensor:
+    """Outputs as [B, C]. One number an example may come as [B], and of a single example with no dimension at all."""
+    if not isinstance(outputs, Tensor):
+        raise TypeError(
+            f"the model returns {type(outputs).__name__}, not a tensor of outputs [B, C]: wrap it in a module that does"
+        )
+    if outputs.dim() < 2 and outputs.numel() == examples:
+        return outputs.reshape(examples, 1)
+    if outputs.dim() != 2 or len(outputs) != examples:
+        raise ValueError(
+            f"the model's outputs for {examples} inputs are of shape {list(outputs.shape)}, not [{examples}, C]: wrap "
+            "it in a module that gives one row an example"
+        )
+    return outputs
 
 
 @contextmanager

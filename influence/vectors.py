@@ -56,7 +56,7 @@ def per_vector(scale: Tensor | float, value: Tensor) -> Tensor | float:
 
 def rows(value: Tensor) -> Tensor:
     """[K, *shape] as [K, P]; a parameter that is a single number, [K], as [K, 1]."""
-    return value.reshape(len(value), -1)
+    return value.flatten(1) if value.dim() > 1 else value.unsqueeze(1)
 
 
 def dot(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> Tensor:

@@ -12,6 +12,7 @@ from influence.curvature.kronecker_fit import fit_diagonal, fit_ekfac, fit_kfac
 from influence.curvature.low_rank import LowRank
 from influence.curvature.operator import LinearOperator
 from influence.curvature.regularisation import Regularisation
+from influence.curvature.sampled import SampledGaussNewton, sample_gauss_newton
 
 __all__ = [
     "EKFAC",
@@ -24,8 +25,10 @@ __all__ = [
     "LinearOperator",
     "LowRank",
     "Regularisation",
+    "SampledGaussNewton",
     "choose_gauss_newton",
     "fit_diagonal",
     "fit_ekfac",
     "fit_kfac",
+    "sample_gauss_newton",
 ]

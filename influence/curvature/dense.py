@@ -11,7 +11,7 @@ from influence.layout import Layout
 from influence.vectors import Vectors
 
 LARGEST = 16_384  # parameters; their matrix takes 2 GiB in float64, and its decomposition some minutes
-CHUNK = 256  # columns multiplied at once
+CHUNK = 1024  # rows and columns of a matrix looked at in one go
 
 
 class Dense(LinearOperator):
@@ -27,38 +27,20 @@ class Dense(LinearOperator):
 
     @classmethod
     def of(cls, operator: LinearOperator, like: Mapping[str, Tensor], largest: int = LARGEST) -> "Dense":
-        """The matrix of any symmetric operator, by multiplying the identity.
+        """The matrix of any symmetric operator.
 
-        Args:
-            operator: what to materialise.
-            like: one vector of the space, {name: [*shape]}, such as `Problem.parameters`; gives dtype and device.
-            largest: number of parameters up to which this is allowed.
-
-        Raises:
-            ValueError: there are more parameters, or the operator is not symmetric.
-            FloatingPointError: a product was not finite.
+        Arguments and errors: see `entries`.
         """
-        layout, sample = Layout.of(like), next(iter(like.values()))
-        size = layout.size
-        if size > largest:
-            raise ValueError(
-                f"a dense matrix of {size:,} parameters takes {size**2 * sample.element_size() / 2**30:.3g} GiB and is "
-                f"refused above {largest:,} parameters: use conjugate gradients, or fewer parameters"
-            )
-        matrix = sample.new_empty(size, size)
-        for start in range(0, size, CHUNK):
-            columns = torch.arange(start, min(start + CHUNK, size), device=sample.device)
-            unit = sample.new_zeros(len(columns), size)
-            unit[torch.arange(len(columns), device=sample.device), columns] = 1.0
-            matrix[columns] = layout.flatten(operator @ layout.unflatten(unit))
-        if not bool(matrix.isfinite().all()):
-            raise FloatingPointError("the operator returned NaN or infinity: the model's outputs or the data overflow")
-        if float((matrix - matrix.T).norm()) > 100 * torch.finfo(matrix.dtype).eps ** 0.5 * float(matrix.norm()):
-            raise ValueError("the operator is not symmetric: products of operators that do not commute are not")
-        return cls(matrix, layout)
+        return cls(entries(operator, like, next(iter(like.values())).dtype, largest)[0], Layout.of(like))
 
     def multiply(self, vectors: Vectors) -> Vectors:
         return self.layout.unflatten(self.layout.flatten(vectors) @ self.matrix)
+
+    def add_to(self, matrix: Tensor, like: Mapping[str, Tensor], scale: float = 1.0) -> int:
+        if list(like) != list(self.layout.shapes):
+            return super().add_to(matrix, like, scale)
+        matrix.add_(self.matrix, alpha=scale)
+        return 0
 
     def power(self, vectors: Vectors, exponent: float, shift: float = 0.0) -> Vectors:
         """(A + shift * I)^exponent times each vector, by the eigendecomposition, which is kept.
@@ -89,3 +71,53 @@ class Dense(LinearOperator):
     def mean_eigenvalue(self) -> float:
         """Trace over the number of parameters."""
         return float(self.matrix.double().trace()) / len(self.matrix)
+
+
+def entries(
+    operator: LinearOperator, like: Mapping[str, Tensor], dtype: torch.dtype, largest: int = LARGEST
+) -> tuple[Tensor, int]:
+    """The matrix [P, P] of any symmetric operator, with no copy beside it, and how many vectors it took to make.
+
+    Args:
+        operator: what to materialise.
+        like: one vector of the space, {name: [*shape]}, such as `Problem.parameters`; gives names and device.
+        dtype: of the matrix.
+        largest: number of parameters up to which this is allowed.
+
+    Raises:
+        ValueError: there are more parameters, or the operator is not symmetric.
+        FloatingPointError: an entry is not finite.
+    """
+    size, sample = Layout.of(like).size, next(iter(like.values()))
+    if size > largest:
+        raise ValueError(
+            f"a dense matrix of {size:,} parameters takes {size**2 * dtype.itemsize / 2**30:.3g} GiB and is refused "
+            f"above {largest:,} parameters: use conjugate gradients, or fewer parameters"
+        )
+    matrix = sample.new_zeros(size, size, dtype=dtype)
+    products = operator.add_to(matrix, like)
+    _make_symmetric(matrix, 100 * torch.finfo(sample.dtype).eps ** 0.5)
+    return matrix, products
+
+
+def _make_symmetric(matrix: Tensor, rounding: float) -> None:
+    """Replace a matrix by its symmetric part in place, block by block.
+
+    Raises:
+        ValueError: what is lost is more than `rounding` of the whole.
+        FloatingPointError: an entry is not finite.
+    """
+    lost, whole = matrix.new_zeros(2, dtype=torch.float64)
+    starts = range(0, len(matrix), CHUNK)
+    for row, column in ((row, column) for row in starts for column in starts if row <= column):
+        upper = matrix[row : row + CHUNK, column : column + CHUNK]
+        lower = matrix[column : column + CHUNK, row : row + CHUNK]
+        mean = (upper + lower.T) / 2
+        lost += (upper - mean).double().square().sum()
+        whole += mean.double().square().sum()
+        upper.copy_(mean)
+        lower.copy_(mean.T)
+    if not bool(whole.isfinite()):
+        raise FloatingPointError("the operator returned NaN or infinity: the model's outputs or the data overflow")
+    if float(lost) > rounding**2 * float(whole):
+        raise ValueError("the operator is not symmetric: products of operators that do not commute are not")

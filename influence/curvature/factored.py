@@ -6,17 +6,21 @@ block; after that a product is matrix products only. This is the faster form whe
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
+from torch import Tensor
 
 from influence.curvature.operator import LinearOperator
+from influence.curvature.single_layer import add_single_layer
 from influence.layers import GradientBlock, PerExampleGradients
+from influence.layout import Layout
 from influence.memory import activations_per_example
 from influence.problem import Data
 from influence.vectors import Vectors, count, zeros_like
 
 EVERY_LABEL = sys.maxsize  # labels are never sampled here: the product is exact
+ROWS = 8192  # examples whose matrix is written down at once
 
 
 class FactoredGaussNewton(LinearOperator):
@@ -43,24 +47,45 @@ class FactoredGaussNewton(LinearOperator):
         self._shapes = {name: value.shape for name, value in problem.parameters.items()}
         probe = next(iter(data.batches(1, problem.device)))[0]
         labels = problem.outputs(problem.parameters, probe).shape[-1]
+        activations = activations_per_example(problem, probe)
+        values = 8 * memory_limit // torch.finfo(problem.dtype).bits
         # Per example: the backward pass of every column, and the column gradients of one layer as matrices.
-        width = labels * (2 * activations_per_example(problem, probe) + 2 * problem.parameter_count)
-        self._size = max(1, min(256, memory_limit // 2 // (width * torch.finfo(problem.dtype).bits // 8)))
+        self._size = max(1, min(256, values // 2 // (labels * (2 * activations + 2 * problem.parameter_count))))
+        self._rows = max(1, min(ROWS, values // 2 // (labels * (4 * activations + labels))))
 
     def multiply(self, vectors: Vectors) -> Vectors:
         total = zeros_like(vectors)
-        for gradients in self._blocks():
+        for gradients in self.blocks():
             for name, value in gradients.combine(gradients.along(vectors), self._shapes).items():
                 total[name] += value
         self.example_products += len(self.data) * count(vectors)
         return {name: value / len(self.data) for name, value in total.items()}
 
-    def _blocks(self) -> Iterator[GradientBlock]:
-        for index, (inputs, _) in enumerate(self.data.batches(self._size, self.gradients.problem.device)):
+    def add_to(self, matrix: Tensor, like: Mapping[str, Tensor], scale: float = 1.0) -> int:
+        """As `LinearOperator.add_to`; where one layer used once per example holds all parameters, with no product."""
+        if not self._one_layer_once():
+            return super().add_to(matrix, like, scale)
+        (layer,) = self.gradients.layers
+        for inputs, targets in self.data.batches(self._rows, self.gradients.problem.device):
+            read = self.gradients.read_columns(inputs, targets, limit=EVERY_LABEL).layers[layer.name]
+            add_single_layer(matrix, Layout.of(like), layer, read, scale / len(self.data))
+        return 0
+
+    def _one_layer_once(self) -> bool:
+        """Whether all the parameters are one layer's, used once per example."""
+        if len(self.gradients.layers) != 1 or self.gradients.rest:
+            return False
+        inputs, targets = next(iter(self.data.batches(1, self.gradients.problem.device)))
+        (read,) = self.gradients.read_columns(inputs, targets, limit=EVERY_LABEL).layers.values()
+        return read.activations.shape[1] == 1
+
+    def blocks(self) -> Iterator[GradientBlock]:
+        """The c_il, batch by batch in the order of the examples."""
+        for index, (inputs, targets) in enumerate(self.data.batches(self._size, self.gradients.problem.device)):
             if index < len(self._kept):
                 yield self._kept[index]
                 continue
-            block = GradientBlock(self.gradients, self.gradients.read(inputs, limit=EVERY_LABEL))
+            block = GradientBlock(self.gradients, self.gradients.read_columns(inputs, targets, limit=EVERY_LABEL))
             if index == len(self._kept) and block.nbytes <= self._room:
                 self._kept.append(block)
                 self._room -= block.nbytes

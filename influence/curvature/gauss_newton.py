@@ -1,7 +1,8 @@
 """The generalised Gauss-Newton matrix, G = 1/n sum_i J_i^T H_i J_i, as an operator.
 
-J_i is the Jacobian of example i's outputs in the parameters and H_i the Hessian of its loss in the outputs. G is
-positive semi-definite; it equals the Fisher for cross-entropy, and the Hessian of the mean loss for linear models.
+J_i is the Jacobian of example i's outputs in the parameters and H_i the Hessian of its loss in the outputs. It
+equals the Fisher for cross-entropy and squared error, and the Hessian of the mean loss for linear models; it is
+positive semi-definite where the loss is convex in the outputs.
 """
 
 from torch import Tensor
@@ -22,7 +23,7 @@ class GaussNewton(BatchedOperator):
 
         def product(vector: Vectors) -> Vectors:
             tangent = jvp(outputs, (problem.parameters,), (vector,))[1]
-            (answer,) = pull(problem.objective.output_hessian_product(at, tangent))
+            (answer,) = pull(problem.objective.output_hessian_product(at, targets, tangent))
             return answer
 
         at, pull = vjp(outputs, problem.parameters)[:2]

@@ -14,7 +14,8 @@ from influence.vectors import Vectors
 class Hessian(BatchedOperator):
     """Products with 1/n sum_i d2 loss_i / d theta2 over all examples of `data`, without the regularisation.
 
-    Forward over reverse: the directional derivative of the gradient. Arguments: see `BatchedOperator`.
+    Forward over reverse: the directional derivative of the gradient. The order matters: in reverse over forward, torch
+    is wrong about layer normalisation (pytorch issue 196700). Arguments: see `BatchedOperator`.
     """
 
     copies = 8

@@ -1,7 +1,8 @@
 """Fitting the Kronecker-factored approximations and the diagonal of the Gauss-Newton matrix from per-example gradients.
 
-All take the expectation over examples AND over labels drawn from the model, exact up to `exact_labels` labels and
-sampled beyond, and none depends on the batch size beyond rounding.
+All take the expectation over examples AND over labels drawn from the model (for any objective, the sum over columns of
+the output Hessian's root), exact up to `exact_labels` labels and sampled beyond. Where it is exact, none depends on the
+batch size beyond rounding. Columns are read one by one, so that their number costs time and no memory.
 """
 
 import sys
@@ -13,13 +14,14 @@ from torch import Tensor
 
 from influence.curvature.diagonal import Diagonal
 from influence.curvature.kronecker import EKFAC, LayerFactors
-from influence.layers import LayerGradients, PerExampleGradients, Readings
+from influence.layers import PerExampleGradients, Readings
 from influence.layers.rule import from_matrix
 from influence.problem import Data
 
 OnBatch = Callable[[int], object]
 Bases = tuple[Tensor | None, Tensor | None]
 EVERY_LABEL = sys.maxsize
+ENTRIES = 2**22  # of per-example gradients built at once, where a layer is used several times
 
 
 def fit_ekfac(
@@ -36,18 +38,14 @@ def fit_ekfac(
         gradients: reads the per-example gradients of the problem.
         data: the examples.
         batch_size: examples at once.
-        exact_labels: number of labels up to which their expectation is exact.
+        exact_labels: number of labels (outputs) up to which their expectation is exact.
         widest: a side of a layer with more dimensions than this keeps the identity as its basis.
         on_batch: called with the number of examples after every batch; each example is counted twice.
 
     Returns:
         The operator, without regularisation and damping.
     """
-    moments = {layer.name: _Moments() for layer in gradients.layers}
-    for readings in _readings(gradients, data, batch_size, exact_labels, on_batch):
-        for name, layer in readings.layers.items():
-            moments[name].add(layer, widest)
-    bases = {name: (found.activations.basis(), found.gradients.basis()) for name, found in moments.items()}
+    bases = _fit_bases(gradients, data, batch_size, exact_labels, widest, on_batch)
     eigenvalues, rest = _fit_diagonal(gradients, data, bases, batch_size, exact_labels, on_batch)
     return EKFAC(gradients, {name: LayerFactors(*bases[name], eigenvalues[name]) for name in bases}, rest)
 
@@ -77,10 +75,10 @@ def fit_kfac(
     """
     moments = {layer.name: _Moments() for layer in gradients.layers}
     rest: dict[str, Tensor] = {}
-    for readings in _readings(gradients, data, batch_size, exact_labels, on_batch):
-        for name, layer in readings.layers.items():
-            moments[name].add(layer, widest)
-        _accumulate_rest(rest, readings)
+    for columns in _batches(gradients, data, batch_size, exact_labels, on_batch):
+        for readings in columns:
+            _add_moments(moments, readings, widest)
+            _add_rest(rest, readings)
     layers = {
         name: LayerFactors(
             found.activations.basis(),
@@ -89,7 +87,7 @@ def fit_kfac(
         )
         for name, found in moments.items()
     }
-    return EKFAC(gradients, layers, {name: value / len(data) for name, value in rest.items()})
+    return EKFAC(gradients, layers, _divided(rest, len(data)))
 
 
 def fit_diagonal(
@@ -119,14 +117,21 @@ def fit_diagonal(
 
 
 class _Moment:
-    """A running sum of x x^T over rows x; of its diagonal alone where x is too wide."""
+    """A running sum of x x^T over vectors x; of its diagonal alone where x is too wide."""
 
     def __init__(self) -> None:
         self.total: Tensor | None = None
 
-    def add(self, rows: Tensor, widest: int) -> None:
-        value = rows.T @ rows if rows.shape[1] <= widest else rows.square().sum(dim=0)
-        self.total = value if self.total is None else self.total + value
+    def add(self, vectors: Tensor, widest: int) -> None:
+        """Take in vectors [B, T, width]."""
+        width = vectors.shape[-1]
+        columns = vectors.permute(2, 0, 1).reshape(width, -1)  # of a convolution's gradients the cheapest copy
+        if self.total is None:
+            self.total = vectors.new_zeros((width, width) if width <= widest else (width,))
+        if width <= widest:
+            self.total.addmm_(columns, columns.T)
+        else:
+            self.total += columns.square().sum(dim=1)
 
     def basis(self) -> Tensor | None:
         """Eigenvectors in columns; None for the identity."""
@@ -153,20 +158,42 @@ class _Moments:
 
     def __init__(self) -> None:
         self.activations, self.gradients, self.positions = _Moment(), _Moment(), 0
+        self._seen: Tensor | None = None
 
-    def add(self, layer: LayerGradients, widest: int) -> None:
-        activations = layer.activations.flatten(0, 1)
-        self.activations.add(activations, widest)
-        self.gradients.add(layer.gradients.flatten(0, 2), widest)
-        self.positions += len(activations)
+    def add(self, activations: Tensor, gradients: Tensor, widest: int) -> None:
+        """Take in gradients [B, T, out] and activations [B, T, in (+ 1)], these once for all columns of a batch."""
+        self.gradients.add(gradients, widest)
+        if activations is not self._seen:
+            self._seen = activations
+            self.activations.add(activations, widest)
+            self.positions += activations.shape[:2].numel()
 
 
-def _readings(
+def _batches(
     gradients: PerExampleGradients, data: Data, batch_size: int, exact_labels: int, on_batch: OnBatch
-) -> Iterator[Readings]:
-    for inputs, _ in data.batches(batch_size, gradients.problem.device):
-        yield gradients.read(inputs, limit=exact_labels)
+) -> Iterator[Iterator[Readings]]:
+    """Of every batch its columns, one by one."""
+    seen = 0
+    for inputs, targets in data.batches(batch_size, gradients.problem.device):
+        # The draws of one batch are not those of the next, and the same in every pass.
+        yield gradients.each_column(inputs, targets, limit=exact_labels, seed=seen)
+        seen += len(inputs)
         on_batch(len(inputs))
+
+
+def _add_moments(moments: dict[str, _Moments], readings: Readings, widest: int) -> None:
+    for name, layer in readings.layers.items():
+        moments[name].add(layer.activations, layer.gradients[0], widest)
+
+
+def _fit_bases(
+    gradients: PerExampleGradients, data: Data, batch_size: int, exact_labels: int, widest: int, on_batch: OnBatch
+) -> dict[str, Bases]:
+    moments = {layer.name: _Moments() for layer in gradients.layers}
+    for columns in _batches(gradients, data, batch_size, exact_labels, on_batch):
+        for readings in columns:
+            _add_moments(moments, readings, widest)
+    return {name: (found.activations.basis(), found.gradients.basis()) for name, found in moments.items()}
 
 
 def _fit_diagonal(
@@ -180,30 +207,59 @@ def _fit_diagonal(
     """The diagonal of G in the coordinates of these bases, layer by layer [out, in (+ 1)]; and that of the rest."""
     layers: dict[str, Tensor] = {}
     rest: dict[str, Tensor] = {}
-    for readings in _readings(gradients, data, batch_size, exact_labels, on_batch):
+    for columns in _batches(gradients, data, batch_size, exact_labels, on_batch):
+        _add_squares(layers, rest, columns, bases)
+    return _divided(layers, len(data)), _divided(rest, len(data))
+
+
+def _add_squares(
+    layers: dict[str, Tensor], rest: dict[str, Tensor], columns: Iterator[Readings], bases: dict[str, Bases]
+) -> None:
+    """Add the squares of one batch's gradients, in the coordinates of these bases, summed over columns and examples."""
+    activations: dict[str, Tensor] = {}
+    squares: dict[str, Tensor] = {}  # of the gradients of layers used once, summed over columns, [B, out]
+    for readings in columns:
         for name, layer in readings.layers.items():
             activation_basis, gradient_basis = bases[name]
-            a = layer.activations if activation_basis is None else layer.activations @ activation_basis
-            g = layer.gradients if gradient_basis is None else layer.gradients @ gradient_basis
-            _accumulate(layers, name, _sum_of_squares(a, g) / len(data))
-        _accumulate_rest(rest, readings)
-    return layers, {name: value / len(data) for name, value in rest.items()}
+            if name not in activations:
+                activations[name] = _rotated(layer.activations, activation_basis)
+            if layer.activations.shape[1] == 1:
+                _add(squares, name, _rotated(layer.gradients[0, :, 0], gradient_basis).square())
+            else:
+                _add(layers, name, _squares_of_sums(activations[name], layer.gradients[0], gradient_basis))
+        _add_rest(rest, readings)
+    for name, square in squares.items():  # the square of an outer product is the outer product of the squares
+        _add(layers, name, square.T @ activations[name][:, 0].square())
 
 
-def _sum_of_squares(activations: Tensor, gradients: Tensor) -> Tensor:
-    """sum over labels and examples of (sum_t g_t a_t^T)^2, [out, in], from a [B, T, in] and g [L, B, T, out]."""
-    if activations.shape[1] == 1:  # an outer product: its square is the outer product of the squares
-        return gradients[:, :, 0].square().sum(dim=0).T @ activations[:, 0].square()
-    total = gradients.new_zeros(gradients.shape[-1], activations.shape[-1])
-    for label in gradients:
-        total += torch.einsum("bto,bti->boi", label, activations).square_().sum(dim=0)
+def _squares_of_sums(activations: Tensor, gradients: Tensor, basis: Tensor | None) -> Tensor:
+    """sum_b (Q^T sum_t g_bt a_bt^T)^2, [out, in], from a [B, T, in], g [B, T, out] and the basis Q of g."""
+    positions, width = activations.shape[1:]
+    outputs = gradients.shape[-1]
+    total = gradients.new_zeros(outputs, width)
+    step = max(1, ENTRIES // (outputs * width))
+    for a, g in zip(activations.split(step), gradients.split(step), strict=True):
+        # Rotated where that takes fewer operations, which does not change the sums.
+        sums = _rotated(g, basis).mT @ a if positions < width else _rotated((g.mT @ a).mT, basis).mT
+        total += sums.square_().sum(dim=0)
     return total
 
 
-def _accumulate_rest(rest: dict[str, Tensor], readings: Readings) -> None:
+def _rotated(vectors: Tensor, basis: Tensor | None) -> Tensor:
+    return vectors if basis is None else vectors @ basis
+
+
+def _divided(totals: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+    return {name: value / number for name, value in totals.items()}
+
+
+def _add_rest(rest: dict[str, Tensor], readings: Readings) -> None:
     for name, gradient in readings.rest.items():
-        _accumulate(rest, name, gradient.square().sum(dim=(0, 1)))
+        _add(rest, name, gradient.square().sum(dim=(0, 1)))
 
 
-def _accumulate(totals: dict[str, Tensor], key: str, value: Tensor) -> None:
-    totals[key] = totals[key] + value if key in totals else value
+def _add(totals: dict[str, Tensor], key: str, value: Tensor) -> None:
+    if key in totals:
+        totals[key] += value
+    else:
+        totals[key] = value

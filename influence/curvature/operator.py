@@ -1,9 +1,16 @@
 """Linear operators on parameter space: the base that turns one method into an algebra."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import overload
 
+import torch
+from torch import Tensor
+
+from influence.layout import Layout
 from influence.vectors import Vectors, add_scaled, scaled
+
+COLUMNS = 256  # of the identity multiplied at once
 
 
 class LinearOperator(ABC):
@@ -30,6 +37,24 @@ class LinearOperator(ABC):
         for _ in range(int(exponent)):
             vectors = add_scaled(self @ vectors, shift, vectors)
         return vectors
+
+    def add_to(self, matrix: Tensor, like: Mapping[str, Tensor], scale: float = 1.0) -> int:
+        """Add scale * A to a matrix in place; returns how many vectors the operator multiplied for it.
+
+        Here all of the identity's; operators that know their entries write them down.
+
+        Args:
+            matrix: [P, P], its rows laid out as `Layout.of(like)`.
+            like: one vector of the space, {name: [*shape]}; gives names, dtype and device.
+            scale: factor of the operator.
+        """
+        layout, sample = Layout.of(like), next(iter(like.values()))
+        for start in range(0, layout.size, COLUMNS):
+            columns = torch.arange(start, min(start + COLUMNS, layout.size), device=sample.device)
+            unit = sample.new_zeros(len(columns), layout.size)
+            unit[torch.arange(len(columns), device=sample.device), columns] = 1.0
+            matrix[columns] += scale * layout.flatten(self @ layout.unflatten(unit))
+        return layout.size
 
     @overload
     def __matmul__(self, other: Vectors) -> Vectors: ...
@@ -61,6 +86,9 @@ class Sum(LinearOperator):
     def multiply(self, vectors: Vectors) -> Vectors:
         return add_scaled(self.left @ vectors, 1.0, self.right @ vectors)
 
+    def add_to(self, matrix: Tensor, like: Mapping[str, Tensor], scale: float = 1.0) -> int:
+        return max(self.left.add_to(matrix, like, scale), self.right.add_to(matrix, like, scale))
+
 
 class Composed(LinearOperator):
     """A B: first B, then A. Symmetric only where the two commute."""
@@ -81,6 +109,10 @@ class Shifted(LinearOperator):
     def multiply(self, vectors: Vectors) -> Vectors:
         return add_scaled(self.operator @ vectors, self.shift, vectors)
 
+    def add_to(self, matrix: Tensor, like: Mapping[str, Tensor], scale: float = 1.0) -> int:
+        matrix.diagonal().add_(scale * self.shift)
+        return self.operator.add_to(matrix, like, scale)
+
     def power(self, vectors: Vectors, exponent: float, shift: float = 0.0) -> Vectors:
         return self.operator.power(vectors, exponent, self.shift + shift)
 
@@ -93,6 +125,9 @@ class Scaled(LinearOperator):
 
     def multiply(self, vectors: Vectors) -> Vectors:
         return scaled(self.factor, self.operator @ vectors)
+
+    def add_to(self, matrix: Tensor, like: Mapping[str, Tensor], scale: float = 1.0) -> int:
+        return self.operator.add_to(matrix, like, scale * self.factor)
 
     def power(self, vectors: Vectors, exponent: float, shift: float = 0.0) -> Vectors:
         if self.factor <= 0:

@@ -11,6 +11,8 @@ from influence.layers.gradients import LayerGradients, PerExampleGradients, Read
 from influence.layers.rule import from_matrix, to_matrix
 from influence.vectors import Vectors, rows
 
+ENTRIES = 4096  # of a gradient multiplied in float64 at once
+
 
 class GradientBlock:
     """The gradients of one batch, ready to be multiplied from both sides.
@@ -18,6 +20,9 @@ class GradientBlock:
     Args:
         gradients: tells which parameters belong to which layer.
         readings: what was read of the batch, L cotangents and B examples.
+
+    Attributes:
+        shape: (L, B).
     """
 
     def __init__(self, gradients: PerExampleGradients, readings: Readings) -> None:
@@ -25,6 +30,8 @@ class GradientBlock:
         self.names = list(gradients.problem.parameters)
         self._forms = {name: _form(layer) for name, layer in readings.layers.items()}
         self._rest = {name: value.reshape(*value.shape[:2], -1) for name, value in readings.rest.items()}
+        leading = [layer.gradients for layer in readings.layers.values()] + list(readings.rest.values())
+        self.shape = (len(leading[0]), leading[0].shape[1])
 
     @property
     def nbytes(self) -> int:
@@ -39,6 +46,12 @@ class GradientBlock:
             matrices = to_matrix(vectors[layer.weight], vectors[layer.bias] if layer.bias else None)
             parts.append(self._forms[layer.name].along(matrices))
         parts += [torch.einsum("lbp,kp->lbk", value, rows(vectors[name])) for name, value in self._rest.items()]
+        return torch.stack(parts).sum(dim=0)
+
+    def cross(self, other: "GradientBlock") -> Tensor:
+        """<c_li, c'_mj> of all columns with those of another block, [L B, L' B'], in float64."""
+        parts = [self._forms[layer.name].cross(other._forms[layer.name]) for layer in self.layers]
+        parts += [_inner_products(value, other._rest[name]) for name, value in self._rest.items()]
         return torch.stack(parts).sum(dim=0)
 
     def combine(self, weights: Tensor, shapes: dict[str, torch.Size]) -> Vectors:
@@ -69,6 +82,15 @@ def as_vectors(gradients: PerExampleGradients, readings: Readings) -> Vectors:
     return {name: answer[name] for name in gradients.problem.parameters}
 
 
+def _inner_products(left: Tensor, right: Tensor) -> Tensor:
+    """Inner products of rows [L, B, P] with rows [L', B', P], [L B, L' B'], in float64, a few entries at a time."""
+    pairs = zip(left.flatten(0, 1).split(ENTRIES, dim=1), right.flatten(0, 1).split(ENTRIES, dim=1), strict=True)
+    total = left.new_zeros(left.shape[:2].numel(), right.shape[:2].numel(), dtype=torch.float64)
+    for own, others in pairs:
+        total += own.double() @ others.double().T
+    return total
+
+
 def _form(layer: LayerGradients) -> "_Outer | _Matrices":
     return _Outer(layer) if layer.activations.shape[1] == 1 else _Matrices(layer.matrices())
 
@@ -90,6 +112,14 @@ class _Outer:
         batch, columns, outputs = weighted.shape
         return (weighted.reshape(batch, -1).T @ self.activations).view(columns, outputs, -1)
 
+    def cross(self, other: "_Outer | _Matrices") -> Tensor:
+        if not isinstance(other, _Outer):
+            raise TypeError("the layer was used once per example in one block and several times in the other")
+        activations = _inner_products(self.activations.unsqueeze(0), other.activations.unsqueeze(0))
+        return _inner_products(self.gradients, other.gradients) * activations.repeat(
+            len(self.gradients), len(other.gradients)
+        )
+
 
 class _Matrices:
     """c_li as matrices [L, B, out, in]."""
@@ -104,3 +134,8 @@ class _Matrices:
 
     def combine(self, weights: Tensor) -> Tensor:
         return (weights.flatten(0, 1).T @ self.flat).view(-1, *self.shape[2:])
+
+    def cross(self, other: "_Outer | _Matrices") -> Tensor:
+        if not isinstance(other, _Matrices):
+            raise TypeError("the layer was used several times per example in one block and once in the other")
+        return _inner_products(self.flat.unsqueeze(0), other.flat.unsqueeze(0))

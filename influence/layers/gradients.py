@@ -1,6 +1,6 @@
 """Per-example gradients of any model: by layer rules where they hold, by vmap for the remaining parameters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -8,12 +8,16 @@ import torch
 from torch import Tensor
 from torch.func import vjp, vmap
 
-from influence.layers.cotangents import label_columns, loss_cotangents
+from influence.determinism import check_deterministic_model
+from influence.layers.cotangents import hessian_columns, measurement_cotangents
 from influence.layers.groups import merge_groups
 from influence.layers.recording import AnyLayer, DirectLayer, Layer, Recording, find_layers
 from influence.layers.rule import to_matrix
+from influence.measurement import Measurement, resolve_measurement
 from influence.problem import Problem
 from influence.vectors import Vectors
+
+Activations = tuple[Tensor, Callable[[Tensor], Tensor]]  # [B, T, in (+ 1)]; gradients [L, B, ., out] -> [L, B, T, out]
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,9 @@ class PerExampleGradients:
         problem: the model and its objective.
         probe: a few inputs [B, ...], B >= 2, of the kind the model sees.
 
+    Raises:
+        ValueError: the model is stochastic in evaluation mode.
+
     Attributes:
         layers: those read as outer products.
         direct: those whose gradients are written down directly.
@@ -67,6 +74,7 @@ class PerExampleGradients:
 
     def __init__(self, problem: Problem, probe: Tensor) -> None:
         self.problem = problem
+        check_deterministic_model(problem, probe)
         confirmed = self._confirmed(list(find_layers(problem)), probe)
         self.layers = [layer for layer in confirmed if isinstance(layer, Layer)]
         self.direct = [layer for layer in confirmed if isinstance(layer, DirectLayer)]
@@ -75,35 +83,48 @@ class PerExampleGradients:
         self._unruled = [name for name in self.rest if name not in _parameters(self.direct)]
 
     def read(
-        self, inputs: Tensor, cotangents: Tensor | None = None, targets: Tensor | None = None, limit: int = 32
+        self,
+        inputs: Tensor,
+        cotangents: Tensor | None = None,
+        targets: Tensor | None = None,
+        measurement: Measurement = "loss",
     ) -> Readings:
         """Gradients for every example of a batch.
 
         Args:
             inputs: [B, ...].
-            cotangents: what multiplies the outputs, [L, B, C]; None: the gradient of the loss at `targets` (L = 1),
-                or, without targets, the columns of `label_columns`.
-            targets: [B].
-            limit: number of labels up to which the expectation over labels is exact.
+            cotangents: what multiplies the outputs, [L, B, C]; None: the gradient of the measurement (L = 1).
+            targets: [B, ...]; needed without cotangents.
+            measurement: what is measured of outputs and targets.
         """
-        ruled: list[AnyLayer] = [*self.layers, *self.direct]
-        recording = Recording(self.problem, ruled, inputs)
-        outputs = recording.outputs.detach()
-        if cotangents is None:
-            cotangents = (
-                loss_cotangents(self.problem, outputs, targets)
-                if targets is not None
-                else label_columns(self.problem, outputs, limit)
-            )
-        grads = recording.gradients(cotangents)
-        for used in ruled:
-            if not _keeps_examples_apart(used, recording.calls[used.name], len(inputs)):
-                raise RuntimeError(f"layer {used.name!r} was used in another way than on the probe batch")
-        layers = {layer.name: _factored(layer, recording.calls[layer.name], grads[layer.name]) for layer in self.layers}
-        rest = self._by_vmap(inputs, cotangents)
-        for direct in self.direct:
-            rest |= _direct(direct, recording.calls[direct.name], grads[direct.name])
-        return Readings(outputs, layers, {name: rest[name] for name in self.rest})
+        if cotangents is not None:
+            return _Pass(self, inputs).read(cotangents)
+        if targets is None:
+            raise TypeError("read takes cotangents, or targets at which the measurement is differentiated")
+        measure = resolve_measurement(measurement, self.problem.objective)
+        forward = _Pass(self, inputs)
+        return forward.read(measurement_cotangents(measure, forward.outputs, targets))
+
+    def read_columns(self, inputs: Tensor, targets: Tensor, limit: int = 32, seed: int = 0) -> Readings:
+        """Gradients c_il along the columns of the output Hessian's root: sum_l c_il c_il^T is example i's share of G.
+
+        Args:
+            inputs: [B, ...].
+            targets: [B, ...].
+            limit: number of outputs up to which the sum is exact; beyond, it is so in expectation, with L = limit.
+            seed: of the columns drawn beyond the limit.
+
+        Raises:
+            ValueError: the loss is not convex in the outputs.
+        """
+        forward = _Pass(self, inputs)
+        return forward.read(hessian_columns(self.problem, forward.outputs, targets, limit, seed))
+
+    def each_column(self, inputs: Tensor, targets: Tensor, limit: int = 32, seed: int = 0) -> Iterator[Readings]:
+        """The same, column by column (L = 1): their number costs no memory. All share the tensors of activations."""
+        forward = _Pass(self, inputs)
+        for column in hessian_columns(self.problem, forward.outputs, targets, limit, seed):
+            yield forward.read(column.unsqueeze(0))
 
     def _confirmed(self, candidates: list[AnyLayer], probe: Tensor) -> list[AnyLayer]:
         """The layers whose rule gives the gradients of every example of the probe."""
@@ -123,7 +144,7 @@ class PerExampleGradients:
             and _agrees(layer, recording.calls[layer.name], grads[layer.name], truths)
         ]
 
-    def _by_vmap(self, inputs: Tensor, cotangents: Tensor) -> Vectors:
+    def by_vmap(self, inputs: Tensor, cotangents: Tensor) -> Vectors:
         """Gradients of the parameters without any rule, {name: [L, B, *shape]}."""
         if not self._unruled:
             return {}
@@ -135,8 +156,36 @@ class PerExampleGradients:
             pull = vjp(lambda part: problem.outputs({**fixed, **part}, example.unsqueeze(0))[0], chosen)[1]
             return vmap(lambda column: pull(column)[0])(cotangent)
 
-        gradients: Vectors = vmap(of_example, in_dims=(0, 1), out_dims=1)(inputs, cotangents)
-        return gradients
+        # Not with out_dims=1: vmap misplaces the zeros of a parameter that the outputs do not depend on.
+        gradients: Vectors = vmap(of_example, in_dims=(0, 1))(inputs, cotangents)
+        return {name: value.transpose(0, 1) for name, value in gradients.items()}
+
+
+class _Pass:
+    """A batch after its pass through the model, to be read with any cotangents [L, B, C]."""
+
+    def __init__(self, gradients: PerExampleGradients, inputs: Tensor) -> None:
+        self.gradients, self.inputs = gradients, inputs
+        ruled: list[AnyLayer] = [*gradients.layers, *gradients.direct]
+        self._recording = Recording(gradients.problem, ruled, inputs)
+        for used in ruled:
+            if not _keeps_examples_apart(used, self._recording.calls[used.name], len(inputs)):
+                raise RuntimeError(f"layer {used.name!r} was used in another way than on the probe batch")
+        self.outputs = self._recording.outputs.detach()
+        self._activations = {
+            layer.name: _activations(layer, self._recording.calls[layer.name]) for layer in gradients.layers
+        }
+
+    def read(self, cotangents: Tensor) -> Readings:
+        grads = self._recording.gradients(cotangents)
+        layers = {
+            layer.name: _factored(layer, self._activations[layer.name], grads[layer.name])
+            for layer in self.gradients.layers
+        }
+        rest = self.gradients.by_vmap(self.inputs, cotangents)
+        for direct in self.gradients.direct:
+            rest |= _direct(direct, self._recording.calls[direct.name], grads[direct.name])
+        return Readings(self.outputs, layers, {name: rest[name] for name in self.gradients.rest})
 
 
 def _parameters(layers: Sequence[AnyLayer]) -> set[str | None]:
@@ -148,15 +197,20 @@ def _keeps_examples_apart(layer: AnyLayer, calls: list[Tensor], batch: int) -> b
     return bool(calls) and all(call.dim() >= layer.rule.input_dims and len(call) == batch for call in calls)
 
 
-def _factored(layer: Layer, calls: list[Tensor], grads: list[Tensor]) -> LayerGradients:
-    """All calls of the layer as more positions."""
+def _activations(layer: Layer, calls: list[Tensor]) -> Activations:
+    """Of all calls of the layer as more positions; and what brings its gradients to these."""
     rule, module = layer.rule, layer.module
     groups = rule.groups(module)
     activations = _joined([rule.activations(module, call).unflatten(1, (groups, -1)) for call in calls], dim=2)
-    gradients = _joined([rule.gradients(module, gradient) for gradient in grads], dim=2)
     if layer.bias is not None:
         activations = torch.cat([activations, activations.new_ones(*activations.shape[:3], 1)], dim=3)
-    return LayerGradients(*merge_groups(activations, gradients))
+    return merge_groups(activations)
+
+
+def _factored(layer: Layer, activations: Activations, grads: list[Tensor]) -> LayerGradients:
+    merged, moved = activations
+    gradients = _joined([layer.rule.gradients(layer.module, gradient) for gradient in grads], dim=2)
+    return LayerGradients(merged, moved(gradients))
 
 
 def _joined(parts: list[Tensor], dim: int) -> Tensor:
@@ -179,7 +233,8 @@ def _agrees(layer: AnyLayer, calls: list[Tensor], grads: list[Tensor], truths: l
         found = _direct(layer, calls, grads)
         return all(_close(found[name][0], expected[name]) for name in names)
     bias = expected[layer.bias] if layer.bias is not None else None
-    return _close(_factored(layer, calls, grads).matrices()[0], to_matrix(expected[layer.weight], bias))
+    factored = _factored(layer, _activations(layer, calls), grads)
+    return _close(factored.matrices()[0], to_matrix(expected[layer.weight], bias))
 
 
 def _close(found: Tensor, expected: Tensor) -> bool:

@@ -7,30 +7,41 @@ than `in` positions, M = (M R^-1) R has only `in` of them, the rows of R, for an
 leaves the second moment of the activations what it is: that of the patches of all groups.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 
-def merge_groups(activations: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
-    """Activations [B, G, T, in] and gradients [L, B, T, out] as [B, T', in] and [L, B, T', out].
+def merge_groups(activations: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Activations [B, G, T, in] as [B, T', in], and what brings gradients [L, B, T, out] to the same positions.
 
     The sums over positions of gradient times activation are the same; T' = min(G * T, in), or T where G = 1.
     """
     groups, positions, width = activations.shape[1:]
     if groups == 1:
-        return activations[:, 0], gradients
-    grouped = gradients.unflatten(-1, (groups, -1))
+        return activations[:, 0], lambda gradients: gradients
     stacked = activations.flatten(1, 2)
     if groups * positions <= width:
-        identity = torch.eye(groups, dtype=gradients.dtype, device=gradients.device)
-        padded = torch.einsum("lbtgo,gh->lbgtho", grouped, identity)
-        return stacked, padded.flatten(4).flatten(2, 3)
+        return stacked, lambda gradients: _padded(gradients, groups)
     # There is no decomposition in half precision, and R^-1 would magnify its rounding.
     precise = torch.promote_types(activations.dtype, torch.float32)
-    matrices = torch.einsum("lbtgo,bgti->lbgoi", grouped.to(precise), activations.to(precise)).flatten(2, 3)
     root = _root(stacked.to(precise))
-    moved = torch.linalg.solve_triangular(root, matrices, upper=True, left=False)
-    return root.to(activations.dtype), moved.transpose(2, 3).to(gradients.dtype)
+
+    def moved(gradients: Tensor) -> Tensor:
+        grouped = gradients.unflatten(-1, (groups, -1)).to(precise)
+        matrices = torch.einsum("lbtgo,bgti->lbgoi", grouped, activations.to(precise)).flatten(2, 3)
+        solved = torch.linalg.solve_triangular(root, matrices, upper=True, left=False)
+        return solved.transpose(2, 3).to(gradients.dtype)
+
+    return root.to(activations.dtype), moved
+
+
+def _padded(gradients: Tensor, groups: int) -> Tensor:
+    """Gradients [L, B, T, out] with zeros for the outputs of all other groups, [L, B, G * T, out]."""
+    identity = torch.eye(groups, dtype=gradients.dtype, device=gradients.device)
+    padded = torch.einsum("lbtgo,gh->lbgtho", gradients.unflatten(-1, (groups, -1)), identity)
+    return padded.flatten(4).flatten(2, 3)
 
 
 def _root(rows: Tensor) -> Tensor:

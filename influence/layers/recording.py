@@ -83,16 +83,25 @@ class Recording:
             self.outputs = problem.outputs(problem.parameters, inputs)
 
     def gradients(self, cotangents: Tensor) -> dict[str, list[Tensor]]:
-        """Gradients of cotangents^T outputs by what came out of each call, [L, B, ...], from cotangents [L, B, C]."""
+        """Gradients of cotangents^T outputs by what came out of each call, [L, B, ...], from cotangents [L, B, C].
+
+        May be called again: the pass is kept.
+        """
         flat = [zero for zeros in self._zeros.values() for zero in zeros]
         if not flat:
             return {name: [] for name in self._zeros}
-        found = torch.autograd.grad(self.outputs, flat, cotangents, is_grads_batched=True, allow_unused=True)
         grads = iter(
             gradient if gradient is not None else zero.new_zeros(len(cotangents), *zero.shape)
-            for gradient, zero in zip(found, flat, strict=True)
+            for gradient, zero in zip(self._pulled(flat, cotangents), flat, strict=True)
         )
         return {name: [next(grads) for _ in zeros] for name, zeros in self._zeros.items()}
+
+    def _pulled(self, flat: list[Tensor], cotangents: Tensor) -> list[Tensor | None]:
+        if len(cotangents) == 1:  # vmap would only add its own cost, which is large for convolutions
+            alone = torch.autograd.grad(self.outputs, flat, cotangents[0], retain_graph=True, allow_unused=True)
+            return [None if gradient is None else gradient.unsqueeze(0) for gradient in alone]
+        options = {"retain_graph": True, "allow_unused": True, "is_grads_batched": True}
+        return list(torch.autograd.grad(self.outputs, flat, cotangents, **options))
 
     def _hook(self, name: str) -> Hook:
         def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:

@@ -1,7 +1,27 @@
 """Influence scores, batch by batch."""
 
+from influence.scores.group import NewtonGroups, first_order_groups
+from influence.scores.measurement_change import measurement_changes
+from influence.scores.newton import NewtonStep
+from influence.scores.norms import FactoredNorms, SolvedNorms, norm_in_metric
 from influence.scores.pairwise import Pairwise
+from influence.scores.perturbation import perturbation
+from influence.scores.relative import RelativeInfluence, order_of
 from influence.scores.self_influence import SelfInfluence
 from influence.scores.top import TwoSidedTop
 
-__all__ = ["Pairwise", "SelfInfluence", "TwoSidedTop"]
+__all__ = [
+    "FactoredNorms",
+    "NewtonGroups",
+    "NewtonStep",
+    "Pairwise",
+    "RelativeInfluence",
+    "SelfInfluence",
+    "SolvedNorms",
+    "TwoSidedTop",
+    "first_order_groups",
+    "measurement_changes",
+    "norm_in_metric",
+    "order_of",
+    "perturbation",
+]

@@ -1,11 +1,11 @@
 """Self-influence: how much the model bends for an example, from EK-FAC, without building a gradient where it can."""
 
-import torch
 from torch import Tensor
 
-from influence.curvature.kronecker import EKFAC, LayerFactors
-from influence.layers import GradientBlock, LayerGradients, Readings
-from influence.vectors import Vectors, block, rows
+from influence.curvature.kronecker import EKFAC
+from influence.layers import GradientBlock, Readings
+from influence.scores.quadratic_form import quadratic_form
+from influence.vectors import Vectors, block
 
 
 class SelfInfluence:
@@ -35,19 +35,5 @@ class SelfInfluence:
     def from_readings(self, readings: Readings) -> Tensor:
         """The same, of gradients already read with L = 1."""
         total = GradientBlock(self.gradients, readings).along(self._pull)[0, :, 0]
-        for name, layer in readings.layers.items():
-            total = total + _quadratic_form(self.ekfac.layers[name], layer, self.shift)
-        for name, value in readings.rest.items():
-            total = total + rows(value[0].square() / (self.ekfac.rest[name] + self.shift)).sum(dim=1)
+        total = total + quadratic_form(self.ekfac, readings, lambda eigenvalues: 1.0 / (eigenvalues + self.shift))
         return total / self.examples
-
-
-def _quadratic_form(factors: LayerFactors, layer: LayerGradients, shift: float) -> Tensor:
-    """c^T (G + shift I)^-1 c of each example for one layer, [B]."""
-    a, g = layer.activations, layer.gradients[0]
-    a = a if factors.activation_basis is None else a @ factors.activation_basis
-    g = g if factors.gradient_basis is None else g @ factors.gradient_basis
-    inverse = 1.0 / (factors.eigenvalues + shift)
-    if a.shape[1] == 1:  # an outer product: no gradient is built
-        return ((g[:, 0].square() @ inverse) * a[:, 0].square()).sum(dim=1)
-    return torch.einsum("boi,oi->b", torch.einsum("bto,bti->boi", g, a).square(), inverse)

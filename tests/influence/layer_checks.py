@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from influence.curvature import EKFAC, FactoredGaussNewton, fit_ekfac
 from influence.layers import GradientBlock, PerExampleGradients, as_vectors
-from influence.objective import SoftmaxCrossEntropy
+from influence.objective import Objective, SoftmaxCrossEntropy
 from influence.problem import Problem, TensorData
 from influence.scores import SelfInfluence
 
 EXACT = 1e-10
+SOFTMAX = SoftmaxCrossEntropy(weight_decay=0.03)
 
 
 def randn(*shape: int, seed: int = 11) -> Tensor:
@@ -53,18 +54,22 @@ def check(
     layers: Collection[str],
     direct: Collection[str] = (),
     parameters: Collection[str] | None = None,
+    objective: Objective = SOFTMAX,
+    targets: Tensor | None = None,
 ) -> PerExampleGradients:
     """Gradients, their contractions, EK-FAC's eigenvalues and self-influence are those of the dense formulas.
 
     Args:
-        model: in float64 and evaluation mode, three classes.
+        model: in float64 and evaluation mode.
         inputs: [N, ...].
         layers: names of the layers that must be read as outer products.
         direct: names of those whose gradients must be written down directly; all others must be left to vmap.
         parameters: names of the parameters that count; None: all.
+        objective: with regularised weights.
+        targets: [N, ...]; None: labels of three classes.
     """
-    problem = Problem(model, SoftmaxCrossEntropy(weight_decay=0.03), parameters)
-    data = TensorData(inputs, torch.arange(len(inputs)) % 3)
+    problem = Problem(model, objective, parameters)
+    data = TensorData(inputs, torch.arange(len(inputs)) % 3 if targets is None else targets)
     gradients = PerExampleGradients(problem, inputs[:2])
     assert {layer.name for layer in gradients.layers} == set(layers)
     assert {layer.name for layer in gradients.direct} == set(direct)
@@ -81,7 +86,7 @@ def check(
 
 def _check_contractions(gradients: PerExampleGradients, data: TensorData) -> None:
     problem = gradients.problem
-    cotangents = randn(4, len(data), 3)
+    cotangents = randn(4, *problem.outputs(problem.parameters, data.inputs).shape)
     vectors, weights = randn(2, problem.parameter_count), randn(4, len(data), 2)
     dense = torch.einsum("lbc,bcp->lbp", cotangents, output_jacobians(problem, data))
     block = GradientBlock(gradients, gradients.read(data.inputs, cotangents))

@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev, vmap
+from torch.func import jacrev, vmap
 
 from influence.objective import SoftmaxCrossEntropy
 from influence.problem import Problem, TensorData
@@ -34,6 +34,7 @@ def networks() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
             (2, 4, 5),
         ),
         "batch norm": (nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3)), (5,)),
+        "layer norm": (nn.Sequential(nn.Linear(5, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 3)), (5,)),
         "sequence": (nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Flatten(), nn.Linear(20, 3)), (5, 3)),
         "shared module": (nn.Sequential(nn.Linear(5, 4), tied, nn.Tanh(), tied, nn.Linear(4, 3)), (5,)),
         "shared weight": (_SharedWeight(), (4,)),
@@ -116,7 +117,7 @@ def loss_gradients(problem: Problem, data: TensorData) -> Tensor:
     rows = []
     for inputs, targets in data.batches(1):
         leaves = {name: value.clone().requires_grad_(True) for name, value in problem.parameters.items()}
-        loss = problem.objective.loss(functional_call(problem.model, leaves, (inputs,)), targets).sum()
+        loss = problem.objective.loss(problem.outputs(leaves, inputs), targets).sum()
         grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         rows.append(
             torch.cat(

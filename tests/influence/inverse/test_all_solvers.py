@@ -1,6 +1,7 @@
 """200 random small problems through every solver: no NaN as an answer, and every certificate true."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
@@ -10,15 +11,15 @@ from torch import Tensor, nn
 from influence.curvature import Dense, FactoredGaussNewton, GaussNewton, Hessian, LinearOperator, Regularisation
 from influence.inverse import (
     NotPositiveDefiniteError,
+    PreconditionerName,
     Solution,
     arnoldi,
     conjugate_gradient,
     direct,
     eigen,
     lissa,
+    make_preconditioner,
     nystrom,
-    nystrom_approximation,
-    nystrom_preconditioner,
 )
 from influence.layers import PerExampleGradients
 from influence.layout import Layout
@@ -27,25 +28,27 @@ from influence.problem import Problem, TensorData
 from influence.vectors import Vectors
 
 Solver = Callable[[LinearOperator, Vectors, float], Solution]
+Readable = tuple[PerExampleGradients, TensorData]
 
 
-def preconditioned(operator: LinearOperator, right: Vectors, damping: float) -> Solution:
-    approximation = nystrom_approximation(operator, {name: value[0] for name, value in right.items()}, 10)
-    return conjugate_gradient(operator + damping, right, 1e-5, 300, nystrom_preconditioner(approximation, damping))
+def preconditioned(name: PreconditionerName, readable: Readable) -> Solver:
+    def solve(operator: LinearOperator, right: Vectors, damping: float) -> Solution:
+        preconditioner = make_preconditioner(name, operator, *readable, damping)
+        return conjugate_gradient(operator + damping, right, 1e-5, 300, preconditioner)
+
+    return solve
 
 
 SOLVERS: dict[str, Solver] = {
     "direct": lambda operator, right, damping: direct(operator, right, damping),
-    "conjugate gradient": lambda operator, right, damping: conjugate_gradient(operator + damping, right, 1e-5, 300),
-    "preconditioned": preconditioned,
     "lissa": lambda operator, right, damping: lissa(operator + damping, right, 1e-2, 50),
     "arnoldi": lambda operator, right, damping: arnoldi(operator, right, damping, rank=10, steps=20),
     "eigen": lambda operator, right, damping: eigen(operator, right, damping, rank=10),
     "nystrom": lambda operator, right, damping: nystrom(operator, right, damping, rank=20),
 }
 
-
-MANY_PRODUCTS = ("conjugate gradient", "preconditioned", "lissa")  # these get the operator's dense copy, for speed
+PRECONDITIONERS = get_args(PreconditionerName)
+MANY_PRODUCTS = (*PRECONDITIONERS, "lissa")  # these get the operator's dense copy, for speed
 
 
 def hessian(problem: Problem, data: TensorData, layout: Layout) -> Tensor:
@@ -58,8 +61,9 @@ def hessian(problem: Problem, data: TensorData, layout: Layout) -> Tensor:
     return dense
 
 
-def draw(seed: int) -> tuple[LinearOperator, Tensor, Layout, float, torch.dtype]:
-    """A random network and curvature with a random spread of scales; its float64 dense twin, a damping, its dtype."""
+def draw(seed: int) -> tuple[LinearOperator, Tensor, Layout, float, torch.dtype, Readable]:
+    """A random network and curvature with a random spread of scales; its float64 dense twin, a damping, its dtype, and
+    what its gradients are read from."""
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
 
@@ -87,22 +91,23 @@ def draw(seed: int) -> tuple[LinearOperator, Tensor, Layout, float, torch.dtype]
     ).diag()
     model.to(dtype)
     problem = Problem(model, problem.objective)
+    gradients = PerExampleGradients(problem, examples if count > 1 else examples.repeat(2, 1))
     curvature: LinearOperator
     if kind == 0:
         curvature = GaussNewton(problem, data)
     elif kind == 1:
-        probe = examples if count > 1 else examples.repeat(2, 1)
-        curvature = FactoredGaussNewton(PerExampleGradients(problem, probe), data)
+        curvature = FactoredGaussNewton(gradients, data)
     else:
         curvature = Hessian(problem, data)
-    return curvature + Regularisation(problem), twin, layout, pick(0.0, 1e-6, 1e-3, 0.1, 10.0), dtype
+    damping = pick(0.0, 1e-6, 1e-3, 0.1, 10.0)
+    return curvature + Regularisation(problem), twin, layout, damping, dtype, (gradients, data)
 
 
 @pytest.mark.parametrize("part", range(10))
 def test_answers_are_finite_and_certificates_true(part: int) -> None:
-    converged = dict.fromkeys(SOLVERS, 0)
+    converged = dict.fromkeys([*SOLVERS, *PRECONDITIONERS], 0)
     for seed in range(20 * part, 20 * part + 20):
-        operator, twin, layout, damping, dtype = draw(seed)
+        operator, twin, layout, damping, dtype, readable = draw(seed)
         flat = torch.randn(3, layout.size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         flat[2] = 0.0
         right = layout.unflatten(flat.to(dtype))
@@ -110,7 +115,7 @@ def test_answers_are_finite_and_certificates_true(part: int) -> None:
         smallest = float(torch.linalg.eigvalsh(shifted)[0])
         noise = layout.size * torch.finfo(dtype).eps * float(shifted.norm())
         copy = Dense.of(operator, {key: value[0] for key, value in right.items()})
-        for name, solver in SOLVERS.items():
+        for name, solver in (SOLVERS | {name: preconditioned(name, readable) for name in PRECONDITIONERS}).items():
             try:
                 solution = solver(copy if name in MANY_PRODUCTS else operator, right, damping)
             except (NotPositiveDefiniteError, ZeroDivisionError):

@@ -15,7 +15,7 @@ def test_it_is_exact_with_repeated_tokens_and_padding(positions: tuple[int, ...]
     inputs = tokens(6, *positions, entries=5)
     gradients = check(classifier(nn.Embedding(5, 2, padding_idx=padding_idx), inputs), inputs, {"3"}, {"0"})
     if padding_idx is not None:
-        rest = gradients.read(inputs, limit=3).rest["0.weight"]
+        rest = gradients.read_columns(inputs, torch.zeros(6, dtype=torch.int64), limit=3).rest["0.weight"]
         assert not rest[:, :, padding_idx].any() and rest.any()
 
 
@@ -31,7 +31,7 @@ def test_a_table_with_sparse_gradients_is_read_as_a_dense_one() -> None:
         problem = Problem(classifier(nn.Embedding(5, 2, sparse=sparse), inputs), SoftmaxCrossEntropy())
         gradients = PerExampleGradients(problem, inputs[:2])
         assert [layer.name for layer in gradients.direct] == ["0"]
-        readings.append(gradients.read(inputs).rest["0.weight"])
+        readings.append(gradients.read_columns(inputs, torch.zeros(6, dtype=torch.int64)).rest["0.weight"])
     assert torch.equal(*readings)
 
 

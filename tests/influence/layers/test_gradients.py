@@ -5,7 +5,7 @@ from oracle import flatten, loss_gradients, make_problem, networks, output_jacob
 from torch import Tensor, nn
 
 from influence.layers import GradientBlock, PerExampleGradients, as_vectors, rule
-from influence.layers.cotangents import label_columns
+from influence.layers.cotangents import hessian_columns
 
 RULED = {
     "logistic": {"1"},
@@ -64,14 +64,16 @@ def test_only_chosen_parameters_are_read() -> None:
 def test_the_expectation_over_labels_is_sampled_above_the_limit() -> None:
     problem, data = make_problem("logistic", examples=2)
     outputs = problem.outputs(problem.parameters, data.inputs)
-    truth = problem.objective.output_hessian_product(outputs, torch.eye(3, dtype=torch.float64).unsqueeze(1))
-    exact = label_columns(problem, outputs, limit=3)
+    identity = torch.eye(3, dtype=torch.float64).unsqueeze(1)
+    truth = problem.objective.output_hessian_product(outputs, data.targets, identity)
+    exact = hessian_columns(problem, outputs, data.targets, limit=3)
     assert relative_error(torch.einsum("lbc,lbd->bcd", exact, exact), truth.transpose(0, 1)) <= 1e-12
-    sampled = label_columns(problem, outputs.repeat(20000, 1), limit=2).view(2, 20000, 2, 3)
+    many, targets = outputs.repeat(20000, 1), data.targets.repeat(20000)
+    sampled = hessian_columns(problem, many, targets, limit=2).view(2, 20000, 2, 3)
     estimate = torch.einsum("lnbc,lnbd->bcd", sampled, sampled) / 20000
     assert relative_error(estimate, truth.transpose(0, 1)) <= 0.03
     gradients = PerExampleGradients(problem, data.inputs[:2])
-    assert len(gradients.read(data.inputs, limit=2).layers["1"].gradients) == 2
+    assert len(gradients.read_columns(data.inputs, data.targets, limit=2).layers["1"].gradients) == 2
 
 
 class Doubled(nn.Linear):

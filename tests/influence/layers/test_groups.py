@@ -11,6 +11,11 @@ from influence.layers.groups import merge_groups
 sizes = st.integers(1, 4)
 
 
+def merged_with(activations: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
+    merged, moved = merge_groups(activations)
+    return merged, moved(gradients)
+
+
 def by_rows(activations: Tensor, gradients: Tensor) -> Tensor:
     """The rows of every group from its own activations, [L, B, out, in]."""
     groups = activations.shape[1]
@@ -27,7 +32,7 @@ def test_sums_of_outer_products_and_second_moments_are_kept(
     if repeated:  # patches of a constant image: of rank one
         activations = activations[:, :1, :1].expand_as(activations)
     gradients = randn(lead, batch, positions, groups * outputs, seed=1)
-    merged, moved = merge_groups(activations, gradients)
+    merged, moved = merged_with(activations, gradients)
     assert groups == 1 or merged.shape[1] == min(groups * positions, width)
     found = torch.einsum("lbto,bti->lboi", moved, merged)
     assert relative_error(found, by_rows(activations, gradients)) <= 1e-12
@@ -38,7 +43,7 @@ def test_sums_of_outer_products_and_second_moments_are_kept(
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_merged_to_its_own_precision(dtype: torch.dtype) -> None:
     activations, gradients = randn(3, 2, 5, 4), randn(2, 3, 5, 6)
-    merged, moved = merge_groups(activations.to(dtype), gradients.to(dtype))
+    merged, moved = merged_with(activations.to(dtype), gradients.to(dtype))
     assert merged.dtype == moved.dtype == dtype
     found = torch.einsum("lbto,bti->lboi", moved.double(), merged.double())
     assert relative_error(found, by_rows(activations, gradients)) <= 4 * torch.finfo(dtype).eps
@@ -47,7 +52,7 @@ def test_half_precision_is_merged_to_its_own_precision(dtype: torch.dtype) -> No
 def test_without_activations_there_is_no_gradient() -> None:
     """An image of zeros, met by a layer without bias."""
     gradients = randn(2, 3, 5, 6)
-    merged, moved = merge_groups(torch.zeros(3, 2, 5, 4, dtype=torch.float64), gradients)
+    merged, moved = merged_with(torch.zeros(3, 2, 5, 4, dtype=torch.float64), gradients)
     assert bool(moved.isfinite().all())
     assert not torch.einsum("lbto,bti->lboi", moved, merged).any() and float(merged.abs().max()) <= 1e-70
 
@@ -56,5 +61,5 @@ def test_second_moments_of_gradients_are_no_larger_than_before() -> None:
     """Nothing is magnified where patches are nearly of rank one, in single precision."""
     patches = randn(3, 1, 1, 4).float() + 1e-5 * randn(3, 2, 9, 4, seed=2).float()
     gradients = randn(2, 3, 9, 6, seed=3).float()
-    moved = merge_groups(patches, gradients)[1]
+    moved = merged_with(patches, gradients)[1]
     assert float(moved.square().sum()) <= 1.01 * float(gradients.square().sum())

@@ -1,0 +1,193 @@
+"""Training-set attacks: training inputs changed so little that nobody sees it, so that chosen predictions flip.
+
+The model is a feature extractor that stays as it is and a top layer that is trained on its features. Moving a training
+input x by dx moves the trained parameters by -H^-1 (d/dx g)(x) dx / n, and the loss of a goal with gradient g_goal by
+
+    -s^T (d/dx g)(x) dx / n,      s = H^-1 g_goal                       (Koh & Liang 2017, section 2.2: I_pert,loss / n)
+
+which is minus the derivative of x's influence on the goal: an attack lowers what a training example helps. Steps of one
+size a pixel follow its sign, each projected to the inputs that look the same, and the top layer is trained again after
+each (section 5.2). H is that of the unchanged training set throughout: the changes are too small to matter to it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from influence.retraining.top_layer import Replacement, TopLayer, outputs
+from influence.vectors import Vectors, scaled, select, store
+
+Extract = Callable[[Tensor], Tensor]  # inputs [B, *shape] -> features [B, D], each input alone, differentiable
+
+ROUNDING = 0.499  # levels by which a pixel can move and still be rounded to where it was
+WHITE = 255.0  # the largest level
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What T attacks are to flip, each the predictions of M examples at once.
+
+    Attributes:
+        features: [T, M, D].
+        targets: their true targets, [T, M].
+    """
+
+    features: Tensor
+    targets: Tensor
+
+    def select(self, rows: Tensor) -> "Goals":
+        return Goals(self.features[rows], self.targets[rows])
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """Where T attacks ended.
+
+    Attributes:
+        positions: of the training examples that were changed, [T, K].
+        images: what became of them, in levels, float [T, K, *shape].
+        flipped: which goals are no longer predicted as their target, [T, M].
+        steps: that each attack took, [T].
+    """
+
+    positions: Tensor
+    images: Tensor
+    flipped: Tensor
+    steps: Tensor
+
+
+def attack(
+    top: TopLayer,
+    extract: Extract,
+    images: Tensor,
+    positions: Tensor,
+    goals: Goals,
+    step: float = 0.02,
+    iterations: int = 100,
+    largest: float = ROUNDING,
+) -> Attacked:
+    """Change K training images for each of T goals until its predictions flip, or for so many steps.
+
+    Args:
+        top: the top layer, trained on the features of all N training images.
+        extract: the feature extractor, of images in levels from 0 to 255.
+        images: the training images, [N, *shape] in whole levels, of any dtype.
+        positions: of those that each attack may change, [T, K]; see `most_exposed`.
+        goals: what to flip.
+        step: levels that every pixel moves by in one iteration.
+        iterations: at most so many; the top layer is trained again after each.
+        largest: levels that a pixel may end away from where it was. Below one half the image in 8 bits is the same.
+
+    Raises:
+        NotConvergedError: the top layer cannot be trained again.
+    """
+    originals = images[positions].to(torch.get_default_dtype())
+    targets = top.data.targets[positions]
+    changed, theta = originals.clone(), top.parameters(len(positions))
+    flipped, steps = misread(top, theta, goals), torch.zeros(len(positions), dtype=torch.int64)
+    for _ in range(iterations):
+        active = (~flipped.all(dim=1)).nonzero().squeeze(1)
+        if not len(active):
+            break
+        now = select(theta, active)
+        rise = _rise(top, extract, changed[active], targets[active], now, goals.select(active))
+        moved = changed[active] + step * rise.sign()
+        changed[active] = _projected(moved, originals[active], largest)
+        features = _features(extract, changed[active])
+        now = top.retrain(Replacement(positions[active], features, targets[active]), now)
+        store(theta, active, now)
+        flipped[active] = misread(top, now, goals.select(active))
+        steps[active.cpu()] += 1
+    return Attacked(positions, changed, flipped, steps)
+
+
+def most_exposed(
+    top: TopLayer, extract: Extract, images: Tensor, goals: Goals, number: int, batch: int = 256
+) -> Tensor:
+    """Positions of the training images through whose pixels each goal can be moved most, [T, number], the first best.
+
+    They are those of the largest sum of |I_pert,loss| over the pixels.
+    """
+    theta = top.parameters(len(goals.targets))
+    solved, found = _solved(top, theta, goals), []
+    for start in range(0, len(images), batch):
+        inputs = images[start : start + batch].to(torch.get_default_dtype()).requires_grad_(True)
+        features = extract(inputs)
+        leaf = features.detach().double().expand(len(goals.targets), -1, -1).clone().requires_grad_(True)
+        targets = top.data.targets[start : start + batch].expand(len(leaf), -1)
+        (slopes,) = torch.autograd.grad(_along(top, theta, solved, leaf, targets).sum(), leaf)
+        rows = [
+            torch.autograd.grad(features, inputs, slope, retain_graph=True)[0].abs().flatten(1).sum(dim=1)
+            for slope in slopes.to(features.dtype)
+        ]
+        found.append(torch.stack(rows))
+    return torch.cat(found, dim=1).topk(number, dim=1).indices
+
+
+def random_change(
+    top: TopLayer,
+    extract: Extract,
+    images: Tensor,
+    positions: Tensor,
+    generator: torch.Generator,
+    largest: float = ROUNDING,
+) -> Replacement:
+    """A control: the same images with every pixel moved as far as an attack may, up or down by chance."""
+    originals = images[positions].to(torch.get_default_dtype())
+    signs = 2.0 * torch.randint(2, originals.shape, generator=generator) - 1.0
+    changed = _projected(originals + largest * signs.to(originals.device), originals, largest)
+    return Replacement(positions, _features(extract, changed), top.data.targets[positions])
+
+
+def worst_labels(top: TopLayer, positions: Tensor, goals: Goals) -> Replacement:
+    """A control: the same images as they are, each with the other label that raises the goal's loss most.
+
+    A label is a finite change: to the first order, what the loss rises by is -s^T (g(new label) - g(label)) / n.
+    """
+    theta = top.parameters(len(positions))
+    solved, features = _solved(top, theta, goals), top.data.inputs[positions]
+    labels = top.data.targets.unique()
+    own = top.data.targets[positions]
+    along = torch.stack(
+        [_along(top, theta, solved, features, torch.full_like(own, int(label))).detach() for label in labels]
+    )
+    along = along.masked_fill(labels.view(-1, 1, 1) == own, torch.inf)  # its own label is no change
+    return Replacement(positions, features, labels[along.argmin(dim=0)])
+
+
+def misread(top: TopLayer, theta: Vectors, goals: Goals) -> Tensor:
+    """Whether each goal has a margin below zero, [T, M] of bool."""
+    found = outputs(theta, goals.features).flatten(0, 1)
+    return (top.objective.margin(found, goals.targets.flatten()) < 0).view(goals.targets.shape)
+
+
+def _solved(top: TopLayer, theta: Vectors, goals: Goals) -> Vectors:
+    """s of the mean loss of each attack's goals, {name: [T, *shape]}."""
+    return top.solve(scaled(1.0 / goals.targets.shape[1], top.gradient(theta, goals.features, goals.targets)))
+
+
+def _along(top: TopLayer, theta: Vectors, solved: Vectors, features: Tensor, targets: Tensor) -> Tensor:
+    """s^T g of each example [T, K], g the gradient of its loss in the parameters; differentiable in the features."""
+    residuals = top.residuals(outputs(theta, features), targets)
+    return (residuals * outputs(solved, features)).sum(dim=-1)
+
+
+def _rise(top: TopLayer, extract: Extract, images: Tensor, targets: Tensor, theta: Vectors, goals: Goals) -> Tensor:
+    """Direction in which each pixel raises its goals' loss, [T, K, *shape]."""
+    inputs = images.detach().requires_grad_(True)
+    features = extract(inputs.flatten(0, 1)).double().unflatten(0, targets.shape)
+    total = _along(top, theta, _solved(top, theta, goals), features, targets).sum()
+    return -torch.autograd.grad(total, inputs)[0]
+
+
+def _projected(images: Tensor, originals: Tensor, largest: float) -> Tensor:
+    """The nearest images that are within reach of the originals, and have levels from 0 to 255."""
+    return images.clamp(originals - largest, originals + largest).clamp(0.0, WHITE)
+
+
+def _features(extract: Extract, images: Tensor) -> Tensor:
+    """Features [T, K, D] in float64 of images [T, K, *shape]."""
+    with torch.no_grad():
+        return extract(images.flatten(0, 1)).double().unflatten(0, images.shape[:2])
