@@ -70,6 +70,31 @@ FLAGS = pa.schema(
         ("evidence_against", pa.list_(pa.string())),
     ]
 )
+SLICES = pa.schema(
+    [
+        ("column", pa.string()),
+        ("value", pa.string()),
+        ("split", pa.string()),
+        ("examples", pa.int64()),
+        ("errors", pa.int64()),  # predicted as another label than theirs
+        ("error_rate", pa.float64()),
+        ("error_rate_low", pa.float64()),  # Wilson, 95 %
+        ("error_rate_high", pa.float64()),
+        ("mean_loss", pa.float64()),  # nats
+        ("flagged", pa.int64()),  # training examples only, where flags exist
+    ]
+)
+SLICE_INFLUENCE = pa.schema(
+    [
+        ("column", pa.string()),
+        ("left_out", pa.string()),  # value of the training examples that are left out together
+        ("evaluated", pa.string()),  # value of the examples whose mean loss is predicted to change
+        ("left_out_examples", pa.int64()),
+        ("evaluated_examples", pa.int64()),
+        ("influence", pa.float64()),  # nats; positive is helpful
+        ("influence_per_example", pa.float64()),  # of those left out
+    ]
+)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from tasks.determinism import derived_seed
 from tasks.errors import UserError
 
 WIDEST = 2048
-PROJECTED = 256
+PROJECTED = 1024  # the error of a cosine is about 1 / sqrt(1024) = .03
 
 
 class FeatureRecorder:
@@ -61,7 +61,7 @@ class FeatureRecorder:
 
 
 class Projection:
-    """Keeps stored features small: above 2,048 numbers they become 256 by a random projection.
+    """Keeps stored features small: above 2,048 numbers they become 1,024 by a random projection.
 
     The projection is Gaussian and keeps lengths and distances in expectation, so that neighbours stay
     neighbours. With the tf-idf of texts the features are the input itself, wide and mostly zero.
@@ -75,7 +75,7 @@ class Projection:
         self._matrix: Tensor | None = None
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Features [B, D] as they are, or projected to [B, 256]."""
+        """Features [B, D] as they are, or projected to [B, 1024]."""
         width = features.shape[1]
         if width <= WIDEST:
             return features

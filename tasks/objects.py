@@ -1,9 +1,10 @@
 """One's own code, named in params.yaml as `package.module:function`."""
 
+import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,24 @@ def add_import_paths(root: Path) -> None:
     for entry in [str(root.resolve()), *filter(None, inherited)]:
         if entry not in sys.path:
             sys.path.append(entry)
+
+
+@contextlib.contextmanager
+def import_paths(root: Path) -> Iterator[None]:
+    """`add_import_paths` for a while.
+
+    Afterwards the workspace's modules are forgotten, so that another workspace may have its own of the same names.
+    """
+    paths = list(sys.path)
+    add_import_paths(root)
+    try:
+        yield
+    finally:
+        sys.path[:] = paths
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if file is not None and Path(file).resolve().is_relative_to(root.resolve()):
+                del sys.modules[name]
 
 
 def load_object(spec: str, key: str) -> Callable[..., Any]:

@@ -100,6 +100,27 @@ class Workspace:
     def recall_curve(self) -> Path:
         return self.root / "report/recall.csv"
 
+    # written by commands when asked, beside the stages
+    @property
+    def slices(self) -> Path:
+        return self.root / "slices/slices.parquet"
+
+    @property
+    def slice_influence(self) -> Path:
+        return self.root / "slices/influence.parquet"
+
+    @property
+    def slices_page(self) -> Path:
+        return self.root / "slices/index.html"
+
+    @property
+    def audit_metrics(self) -> Path:
+        return self.root / "audit/metrics.json"
+
+    @property
+    def audit_page(self) -> Path:
+        return self.root / "audit/index.html"
+
     # not tracked: progress that a killed run left behind, locks, timings
     @property
     def work(self) -> Path:

@@ -1,4 +1,4 @@
-"""Charts as geometry: lines, bars and ticks in the coordinates of the SVG of templates/charts.html.j2."""
+"""Charts as geometry: lines, bars, dots and ticks in the coordinates of the SVG of templates/charts.html.j2."""
 
 import math
 from collections.abc import Sequence
@@ -39,6 +39,15 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Dots:
+    """Points of one kind, (x, y) each; `style` names a class of page.css."""
+
+    name: str
+    style: str
+    points: list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
 class Chart:
     name: str
     description: str
@@ -48,6 +57,7 @@ class Chart:
     y_ticks: list[Tick]
     lines: list[Line] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
+    dots: list[Dots] = field(default_factory=list)
     marker: Tick | None = None  # a vertical line with its name
 
     width, height, left, right, top, bottom = WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM
@@ -95,6 +105,31 @@ def line_chart(
         lines=lines,
         marker=None if marker is None else Tick(horizontal(marker[0]), marker[1]),
     )
+
+
+def scatter_chart(name: str, description: str, x_label: str, y_label: str, series: Sequence[Series]) -> Chart:
+    """Points over axes that hold them all, the vertical one zero too."""
+    xs, ys = [x for one in series for x in one.x], [0.0, *(y for one in series for y in one.y)]
+    horizontal = Scale(*_widened(min(xs), max(xs)), LEFT, RIGHT)
+    vertical = Scale(*_widened(min(ys), max(ys)), BOTTOM, TOP)
+    return Chart(
+        name=name,
+        description=description,
+        x_label=x_label,
+        y_label=y_label,
+        x_ticks=horizontal.ticks(6),
+        y_ticks=vertical.ticks(6),
+        dots=[
+            Dots(one.name, one.style, [(horizontal(x), vertical(y)) for x, y in zip(one.x, one.y, strict=True)])
+            for one in series
+        ],
+    )
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    """A range with a little room at both ends, also where it is a single point."""
+    room = 0.04 * (high - low) or 0.5 * abs(high) or 1.0
+    return low - room, high + room
 
 
 def log_histogram(

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tasks.reporting.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Series, line_chart, log_histogram
+from tasks.reporting.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Series, line_chart, log_histogram, scatter_chart
 
 influences = st.floats(0, 1e6, allow_nan=False) | st.floats(-1e-3, 1e-9)
 
@@ -42,3 +42,17 @@ def test_lines_meet_the_corners_of_their_ranges() -> None:
     assert start == (LEFT, BOTTOM)
     assert end == (RIGHT, TOP)
     assert [tick.text for tick in chart.y_ticks] == ["0", "20", "40", "60", "80", "100"]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e3), st.floats(-1e3, 1e3)), min_size=1, max_size=30))
+def test_every_dot_and_zero_lie_inside_the_plot(points: list[tuple[float, float]]) -> None:
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    chart = scatter_chart("n", "d", "x", "y", [Series("one", "same", xs, ys)])
+    (dots,) = chart.dots
+    assert len(dots.points) == len(points)
+    for x, y in dots.points:
+        assert LEFT <= x <= RIGHT and TOP <= y <= BOTTOM
+    order = sorted(range(len(points)), key=lambda index: ys[index])
+    drawn = [dots.points[index][1] for index in order]
+    assert drawn == sorted(drawn, reverse=True)  # upwards is more
+    assert "0" in [tick.text for tick in chart.y_ticks]

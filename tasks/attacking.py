@@ -1,0 +1,78 @@
+"""Attacks on one model with ever more training images, and what the same number does by chance or by a wrong label."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from influence.attack import Goals, attack, misread, most_exposed, random_change, worst_labels
+from influence.retraining.top_layer import TopLayer
+from tasks.extractor import Extractor
+
+COUNTS = (1, 2, 3, 5, 10)  # training images that may be changed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the attacks on T queries achieved.
+
+    Attributes:
+        attack, random, label_flip: the fewest images that flip each query, int64 [T]; 0 where no number tried does.
+        first: position of the training image that was changed first, [T].
+        change: of that image in the last attack, in levels, [T, C, H, W].
+        largest: change of any pixel, in levels.
+    """
+
+    attack: Tensor
+    random: Tensor
+    label_flip: Tensor
+    first: Tensor
+    change: Tensor
+    largest: float
+
+
+class Attacker:
+    """All that the attacks on one model share.
+
+    Args:
+        extract: the features that stay as they are.
+        top: trained on those of the training images.
+        images: the training images, uint8 [N, C, H, W].
+        seed: of the random control.
+
+    Attributes:
+        counts: numbers of images tried, rising.
+    """
+
+    def __init__(self, extract: Extractor, top: TopLayer, images: Tensor, seed: int) -> None:
+        self.extract, self.top, self.images = extract, top, images
+        self.counts = [count for count in COUNTS if count <= len(images)]
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def run(self, goals: Goals) -> Outcome:
+        """Attack T queries, each alone, with ever more images until it flips; the controls go on to the last number."""
+        positions = most_exposed(self.top, self.extract, self.images, goals, self.counts[-1], self.extract.batch)
+        fewest = {name: torch.zeros(len(positions), dtype=torch.int64) for name in ("attack", "random", "label_flip")}
+        change, largest = torch.zeros(len(positions), *self.images.shape[1:]), 0.0
+        for count in self.counts:
+            chosen, left = positions[:, :count], (fewest["attack"] == 0).nonzero().squeeze(1)
+            if len(left):
+                found = attack(self.top, self.extract, self.images, chosen[left], goals.select(left))
+                moved = (found.images - self.images[chosen[left]]).cpu()
+                change[left], largest = moved[:, 0], max(largest, float(moved.abs().max()))
+                fewest["attack"][left] = torch.where(found.flipped[:, 0].cpu(), count, 0)
+            controls = {
+                "random": random_change(self.top, self.extract, self.images, chosen, self._generator),
+                "label_flip": worst_labels(self.top, chosen, goals),
+            }
+            for name, control in controls.items():
+                flipped = misread(self.top, self.top.retrain(control), goals)[:, 0].cpu()
+                fewest[name][flipped & (fewest[name] == 0)] = count
+        return Outcome(**fewest, first=positions[:, 0].cpu(), change=change, largest=largest)
+
+
+def joined(outcomes: list[Outcome]) -> Outcome:
+    """The outcomes of several groups of queries as one."""
+    names = ("attack", "random", "label_flip", "first", "change")
+    parts = {name: torch.cat([getattr(outcome, name) for outcome in outcomes]) for name in names}
+    return Outcome(**parts, largest=max(outcome.largest for outcome in outcomes))

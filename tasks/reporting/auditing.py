@@ -1,0 +1,155 @@
+"""The page of `influence audit`: how few training images an attacker needs to change."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tasks.artifacts import write_text
+from tasks.intervals import wilson_interval
+from tasks.reporting.exhibits import load_gallery
+from tasks.reporting.page import render_page
+from tasks.reporting.pictures import encode_picture
+from tasks.workspace import SplitName, Workspace
+
+GREY = 128  # no change
+SHOWN = 24  # queries with their pictures
+
+
+@dataclass(frozen=True)
+class Share:
+    """Found out of total, with Wilson's 95 % interval."""
+
+    found: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        return self.found / self.total
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return wilson_interval(self.found, self.total)
+
+
+@dataclass(frozen=True)
+class Count:
+    """What changing at most so many training images does: share of the queries that flip.
+
+    Attributes:
+        images: how many may be changed.
+        attack: by the attack.
+        random: control: the same images, every pixel moved as far by chance.
+        label_flip: control: the same images as they are, with the worst other labels.
+    """
+
+    images: int
+    attack: Share
+    random: Share
+    label_flip: Share
+
+
+@dataclass(frozen=True)
+class Target:
+    """One query under attack.
+
+    Attributes:
+        query_id: the example.
+        label: what it is, and what is predicted before the attack.
+        fewest: training images whose change flips it; None where the most that were tried do not.
+        attacked_id: the training image that was changed first, of label `attacked_label`.
+        change: how its pixels moved, in levels, [C, H, W].
+    """
+
+    query_id: str
+    label: str
+    fewest: int | None
+    attacked_id: str
+    attacked_label: str
+    change: np.ndarray
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the attacks achieved.
+
+    Attributes:
+        split: of the queries.
+        counts: one a number of training images, rising.
+        targets: one a query.
+        training_images: in all.
+        accuracy: of the retrained top layer on the split.
+        agreement: share of the split on which it predicts as the model does.
+        width: of the features it is trained on.
+        variance: share of the features' variance that these keep.
+        largest_change: of any pixel of any attacked image, in levels.
+    """
+
+    split: SplitName
+    counts: list[Count]
+    targets: list[Target]
+    training_images: int
+    accuracy: float
+    agreement: float
+    width: int
+    variance: float
+    largest_change: float
+
+
+def metrics(audit: Audit) -> dict[str, object]:
+    """The audit as plain values, for audit/metrics.json."""
+    return {
+        "split": audit.split,
+        "queries": len(audit.targets),
+        "training_images": audit.training_images,
+        "counts": {
+            str(count.images): {
+                "flipped": count.attack.value,
+                "flipped_interval": list(count.attack.interval),
+                "control_random": count.random.value,
+                "control_label_flip": count.label_flip.value,
+            }
+            for count in audit.counts
+        },
+        "fewest": {target.query_id: target.fewest for target in audit.targets},
+        "max_pixel_change_levels": audit.largest_change,
+        "top_layer": {
+            "accuracy": audit.accuracy,
+            "agreement_with_the_model": audit.agreement,
+            "features": audit.width,
+            "variance_kept": audit.variance,
+        },
+    }
+
+
+def write_audit_page(workspace: Workspace, audit: Audit) -> Path:
+    """Write the page into the workspace's folder audit/ and return its path.
+
+    Raises:
+        UserError: a prepared split is missing.
+    """
+    shown = audit.targets[:SHOWN]
+    wanted: dict[SplitName, list[str]] = {
+        "train": [target.attacked_id for target in shown],
+        audit.split: [target.query_id for target in shown],
+    }
+    gallery = load_gallery(workspace, wanted)
+    changes = []
+    for target in shown:
+        changes.append(len(gallery.pictures))
+        gallery.pictures.append(encode_picture(magnified(target.change)))
+    page = render_page("audit.html.j2", gallery, data=audit, shown=list(zip(shown, changes, strict=True)))
+    write_text(workspace.audit_page, page)
+    return workspace.audit_page
+
+
+def magnified(change: np.ndarray) -> np.ndarray:
+    """A change of less than a level as a picture: grey is none, black and white are half a level down and up.
+
+    Args:
+        change: in levels, [C, H, W].
+
+    Returns:
+        uint8 [C, H, W].
+    """
+    return np.clip(GREY + 2 * (GREY - 1) * change, 0, 255).round().astype(np.uint8)

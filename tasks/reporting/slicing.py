@@ -1,0 +1,103 @@
+"""The page of `influence slices`: how well each slice of the data is read, and which slices mislead it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.artifacts import write_text
+from tasks.reporting.exhibits import Gallery
+from tasks.reporting.formatting import power_of_ten
+from tasks.reporting.page import render_page
+from tasks.workspace import SplitName, Workspace
+
+
+@dataclass(frozen=True)
+class Part:
+    """The examples of one slice in one split.
+
+    Attributes:
+        examples: how many; at least one.
+        errors: how many of them are predicted as another label than theirs.
+        low, high: Wilson's 95 % interval of the share of errors.
+        mean_loss: in nats.
+    """
+
+    examples: int
+    errors: int
+    low: float
+    high: float
+    mean_loss: float
+
+    @property
+    def error_rate(self) -> float:
+        return self.errors / self.examples
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice. A part is None where the split has no such example, `flagged` where nothing was flagged yet."""
+
+    value: str
+    train: Part | None
+    evaluated: Part | None
+    flagged: int | None
+
+
+@dataclass(frozen=True)
+class Influence:
+    """Mean loss of the evaluated slice, in nats: how it would change if all of another slice were left out of training.
+
+    Attributes:
+        left_out, evaluated: positions in `Slices.slices`.
+        total: of all examples left out; positive is helpful.
+        per_example: the same over their number.
+    """
+
+    left_out: int
+    evaluated: int
+    total: float
+    per_example: float
+
+
+@dataclass(frozen=True)
+class Slices:
+    """What is known of a column's slices.
+
+    Attributes:
+        column: that the data were sliced by.
+        split: whose examples were evaluated.
+        slices: the most frequent first.
+        influences: of every slice with training examples on every slice with evaluated ones.
+        damping: added to the curvature, in absolute units.
+        residual: the largest relative residual of the systems solved, one a slice.
+    """
+
+    column: str
+    split: SplitName
+    slices: list[Slice]
+    influences: list[Influence]
+    damping: float
+    residual: float
+
+    def strongest(self, evaluated: int, sign: int) -> Influence | None:
+        """What helps (sign 1) or harms (sign -1) a slice most, example by example; None where nothing does."""
+        of_slice = [one for one in self.influences if one.evaluated == evaluated and sign * one.per_example > 0]
+        return max(of_slice, key=lambda one: sign * one.per_example, default=None)
+
+    def between(self, left_out: int, evaluated: int) -> Influence | None:
+        found = [one for one in self.influences if (one.left_out, one.evaluated) == (left_out, evaluated)]
+        return found[0] if found else None
+
+    @property
+    def power(self) -> int:
+        """The power of ten in which influence per example reads well."""
+        return power_of_ten([one.per_example for one in self.influences])
+
+    @property
+    def total_power(self) -> int:
+        return power_of_ten([one.total for one in self.influences])
+
+
+def write_slices_page(workspace: Workspace, slices: Slices) -> Path:
+    """Write the page into the workspace's folder slices/ and return its path."""
+    write_text(workspace.slices_page, render_page("slices.html.j2", Gallery(), data=slices))
+    return workspace.slices_page
