@@ -2,10 +2,13 @@
 
 import typer
 
-from benchmarks import detection
+from benchmarks import detection, solvers
+from benchmarks.speed import command as speed
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.command("detection")(detection.main)
+app.command("solvers")(solvers.main)
+app.command("speed")(speed.main)
 app.callback()(lambda: None)  # so that a single benchmark, too, is called by its name
 
 if __name__ == "__main__":
