@@ -77,11 +77,18 @@ def load_split(workspace: Workspace, name: SplitName) -> Split:
     table = read_table(path, columns=["example_id", "input", "label"])
     index = {label: position for position, label in enumerate(encoding.classes)}
     labels = torch.tensor([index[label] for label in table["label"].to_pylist()], dtype=torch.int64)
-    return Split(table["example_id"].to_pylist(), labels, _inputs(table["input"], encoding, path), encoding)
+    return Split(table["example_id"].to_pylist(), labels, stored_inputs(table["input"], encoding, path), encoding)
 
 
-def _inputs(column: pa.ChunkedArray, encoding: Encoding, path: Path) -> np.ndarray | scipy.sparse.csr_matrix:
-    array = column.combine_chunks()
+def stored_inputs(
+    column: pa.ChunkedArray | pa.Array, encoding: Encoding, path: Path
+) -> np.ndarray | scipy.sparse.csr_matrix:
+    """A column `input` as an array; `path` is where it lies, for the message.
+
+    Raises:
+        UserError: the column is not of a type that prepare writes.
+    """
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
     if isinstance(array.type, pa.FixedShapeTensorType):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from influence.bytesize import parse_bytes
 from tasks.errors import UserError
@@ -86,6 +86,13 @@ class FunctionSource(Section):
 Source = Annotated[IdxSource | ImageFolderSource | TableSource | FunctionSource, Field(discriminator="kind")]
 
 
+class Corruption(Section):
+    """Training labels changed on purpose, to score the detector; see `tasks.corruption` for the kinds."""
+
+    kind: Literal["uniform", "pair", "feature"] = "uniform"
+    share: Share = 0.0
+
+
 class Prepare(Section):
     path: str
     test_path: str | None = None  # a test set of its own; otherwise `test` of `path` is split off
@@ -93,7 +100,12 @@ class Prepare(Section):
     classes: list[str] | None = None  # the labels allowed; None: the labels found
     validation: Positive = 0.1  # a share when below 1, else a count
     test: Annotated[float, Field(ge=0.0)] = 0.1
-    corruption: Share = 0.0  # share of training labels changed on purpose, to score the detector
+    corruption: Corruption = Corruption()  # or the share alone
+
+    @field_validator("corruption", mode="before")
+    @classmethod
+    def _uniform(cls, value: Any) -> Any:
+        return {"share": value} if isinstance(value, int | float) else value
 
     @model_validator(mode="after")
     def _check(self) -> "Prepare":

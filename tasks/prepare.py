@@ -6,8 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.artifacts import TRUTH, Encoding, prepared_schema, provenance, write_json, write_table
+from tasks.artifacts import TRUTH, prepared_schema, provenance, write_json, write_table
 from tasks.corruption import corrupt
+from tasks.dataset import stored_inputs
 from tasks.encoding import encode, fit
 from tasks.identity import example_ids, split_keys
 from tasks.labels import require_known, require_present, resolve_classes
@@ -30,11 +31,21 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
     prepare, seed = parameters.prepare, parameters.seed
     splits, classes = read_splits(workspace, prepare, seed)
     training = splits["train"]
-    given, planted = corrupt(training.ids or [], training.labels, classes, prepare.corruption, seed)
     max_words = prepare.source.max_text_features if isinstance(prepare.source, TableSource) else 5000
     encoding = fit(training, classes, max_words)
+    inputs = {name: encode(examples, encoding) for name, examples in splits.items()}
+    corruption = prepare.corruption
+    given, planted = corrupt(
+        training.ids or [],
+        training.labels,
+        classes,
+        corruption.share,
+        seed,
+        corruption.kind,
+        stored_inputs(inputs["train"], encoding, workspace.split("train")) if corruption.kind == "feature" else None,
+    )
     tables = {
-        name: _table(examples, given if name == "train" else examples.labels, encoding)
+        name: _table(examples, given if name == "train" else examples.labels, inputs[name])
         for name, examples in splits.items()
     }
 
@@ -73,11 +84,11 @@ def read_splits(workspace: Workspace, prepare: Prepare, seed: int) -> tuple[dict
     return splits, classes
 
 
-def _table(examples: Examples, labels: list[str], encoding: Encoding) -> pa.Table:
+def _table(examples: Examples, labels: list[str], inputs: pa.Array) -> pa.Table:
     return pa.table(
         {
             "example_id": pa.array(examples.ids, pa.string()),
-            "input": encode(examples, encoding),
+            "input": inputs,
             "display": pa.array(displays(examples.inputs), pa.string()),
             "label": pa.array(labels, pa.string()),
             "given_label": pa.array(labels, pa.string()),
