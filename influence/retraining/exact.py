@@ -118,9 +118,9 @@ class _Gradients:
             for name, value in self._batch(theta, inputs, targets, weights).items():
                 total[name] += value
             start += len(inputs)
-        share = 1.0 / self.kept[which].sum(dim=1)
+        share = 1.0 / self.kept[which].sum(dim=1, dtype=problem.dtype)  # whole numbers divide in float32
         regularisation = problem.objective.regularisation_gradient(theta)
-        return add_scaled(regularisation, share.to(problem.dtype), total)
+        return add_scaled(regularisation, share, total)
 
     def _batch(self, theta: Vectors, inputs: Tensor, targets: Tensor, weights: Tensor) -> Vectors:
         def loss(parameters: Vectors, weight: Tensor) -> Tensor:

@@ -151,6 +151,8 @@ class NewtonStep:
                 return total
             term = scaled(shrink, self.solve(self.decay @ term))
             total = add_scaled(total, 1.0, term)
+            if not bool(norm(total).isfinite().all()):
+                break
         raise NotPositiveDefiniteError(
             f"the curvature without {size:,} of {self.examples:,} examples cannot be inverted: its regularisation is "
             "larger than the whole; leave out fewer examples, or use another curvature"
@@ -169,7 +171,10 @@ def _cotangent(readings: Readings, index: int) -> Readings:
 
 def _products(left: Vectors, right: Vectors) -> Tensor:
     """Inner products within each set, [K, R, R'], of {name: [K, R, *shape]} and {name: [K, R', *shape]}."""
-    flat = [(value.flatten(2), right[name].flatten(2)) for name, value in left.items()]
+    flat = [
+        (value.reshape(*value.shape[:2], -1), right[name].reshape(*right[name].shape[:2], -1))
+        for name, value in left.items()
+    ]
     return torch.stack([torch.bmm(value, other.mT) for value, other in flat]).sum(dim=0)
 
 

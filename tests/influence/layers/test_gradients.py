@@ -13,6 +13,7 @@ RULED = {
     "convolutions": {"0", "2", "5"},
     "grouped convolution and norm": {"0", "4"},
     "batch norm": {"0", "3"},
+    "layer norm": {"0", "3"},
     "sequence": {"0", "3"},
     "shared module": {"0", "1", "4"},
     "shared weight": {"last"},
