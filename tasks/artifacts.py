@@ -36,7 +36,14 @@ PREDICTIONS = pa.schema(
 )
 EPOCH_MARGINS = pa.schema([("example_id", pa.string()), ("margins", pa.list_(pa.float32()))])  # one an epoch
 TRUTH = pa.schema([("example_id", pa.string()), ("true_label", pa.string()), ("planted", pa.bool_())])
-SELF_INFLUENCE = pa.schema([("example_id", pa.string()), ("self_influence", pa.float32())])
+SELF_INFLUENCE = pa.schema(
+    [
+        ("example_id", pa.string()),
+        ("self_influence", pa.float32()),  # nats
+        ("influence_on_errors", pa.float32()),  # nats, on all misread validation examples together; positive is helpful
+        ("leave_one_out_loss", pa.float32()),  # nats; the metadata say by which approximation
+    ]
+)
 TOP = pa.schema(
     [
         ("query_id", pa.string()),

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from influence.damping import Relative, absolute
 from influence.inverse import Solution, conjugate_gradient
 from influence.layers import PerExampleGradients, as_vectors
 from influence.memory import gradient_batch
-from influence.vectors import Vectors
+from influence.vectors import Vectors, block, zeros_like
 from tasks.artifacts import fingerprint, read_table, write_json
 from tasks.dataset import Split, load_split
 from tasks.determinism import deterministic
@@ -26,7 +27,7 @@ from tasks.stage import Work, main
 from tasks.tensors import write_tensors
 from tasks.workspace import Workspace
 
-FACTORS = "factors"
+FACTORS, ERRORS = "factors", "errors"
 QUERIES_AT_ONCE = 64
 
 
@@ -63,7 +64,9 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         finished = sum(len(chunk) for name, chunk in zip(names, chunks, strict=True) if shards.done(name))
         progress = Progress("precondition: conjugate gradients", len(chosen), "queries", done=finished)
         shards.run(names, solve)
-        _write(workspace, shards, names, [validation.ids[index] for index in chosen], solver)
+        wrong = validation.subset(np.flatnonzero(misread(workspace, validation)))
+        shards.run([ERRORS], lambda name: solve_together(gradients, solver, wrong, parameters.compute.memory_bytes))
+        _write(workspace, shards, names, [validation.ids[index] for index in chosen], solver, len(wrong))
     shards.remove()
     return Work(len(train), str(device))
 
@@ -74,11 +77,8 @@ def choose_queries(workspace: Workspace, validation: Split, settings: Preconditi
     Raises:
         UserError: the predictions are of another validation split, or no example is a query.
     """
-    table = read_table(workspace.predictions, ["split", "label", "predicted", "loss"])
-    table = table.filter(pc.equal(table["split"], "validation"))
-    if len(table) != len(validation):
-        raise UserError(f"{workspace.predictions} is not of the validation split in data/prepared: rerun train")
-    wrong = np.flatnonzero(pc.not_equal(table["label"], table["predicted"]).to_numpy())
+    table = _predicted(workspace, validation)
+    wrong = np.flatnonzero(misread(workspace, validation))
     worst = wrong[np.argsort(-table["loss"].to_numpy()[wrong], kind="stable")][: settings.queries.errors]
     others = np.setdiff1d(np.arange(len(validation)), worst)
     sample = np.random.default_rng([seed, 1]).permutation(others)[: settings.queries.sample]
@@ -88,6 +88,25 @@ def choose_queries(workspace: Workspace, validation: Split, settings: Preconditi
             "set `precondition.queries.sample` above 0"
         )
     return np.concatenate([worst, np.sort(sample)])
+
+
+def misread(workspace: Workspace, validation: Split) -> np.ndarray:
+    """Which validation examples the model predicts as another label than theirs, bool [V].
+
+    Raises:
+        UserError: the predictions are of another validation split.
+    """
+    table = _predicted(workspace, validation)
+    found: np.ndarray = pc.not_equal(table["label"], table["predicted"]).to_numpy()
+    return found
+
+
+def _predicted(workspace: Workspace, validation: Split) -> pa.Table:
+    table = read_table(workspace.predictions, ["split", "label", "predicted", "loss"])
+    table = table.filter(pc.equal(table["split"], "validation"))
+    if len(table) != len(validation):
+        raise UserError(f"{workspace.predictions} is not of the validation split in data/prepared: rerun train")
+    return table
 
 
 def curvature_examples(train: Split, settings: Precondition, seed: int) -> Split:
@@ -141,6 +160,18 @@ class Solver:
         )
 
 
+def solve_together(gradients: PerExampleGradients, solver: Solver, queries: Split, memory: int) -> dict[str, Tensor]:
+    """The solution for the summed loss of many queries, one vector {name: [1, *shape]}; zero where there is none."""
+    total = zeros_like(block(gradients.problem.parameters))
+    if not len(queries):
+        return total
+    probe, _ = queries.batch(slice(0, 1), gradients.problem.device)
+    for inputs, targets in queries.batches(gradient_batch(gradients.problem, probe, memory), gradients.problem.device):
+        own = query_gradients(gradients, inputs, targets)
+        total = {name: value + own[name].sum(dim=0, keepdim=True) for name, value in total.items()}
+    return solver.solve(total).vectors
+
+
 def query_gradients(gradients: PerExampleGradients, inputs: Tensor, targets: Tensor) -> Vectors:
     """Gradient of each query's loss, a block of as many vectors."""
     return as_vectors(gradients, gradients.read(inputs, targets=targets))
@@ -159,9 +190,12 @@ def _as_tensors(solution: Solution) -> dict[str, Tensor]:
     }
 
 
-def _write(workspace: Workspace, shards: Shards, names: list[str], query_ids: list[str], solver: Solver) -> None:
+def _write(
+    workspace: Workspace, shards: Shards, names: list[str], query_ids: list[str], solver: Solver, misread: int
+) -> None:
     parts = [shards.read(name) for name in names]
     joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    together = {f"{ERRORS}/{name}": value for name, value in shards.read(ERRORS).items()}
     description = {
         "damping": solver.damping,
         "mean_eigenvalue": solver.mean_eigenvalue,
@@ -169,7 +203,7 @@ def _write(workspace: Workspace, shards: Shards, names: list[str], query_ids: li
         "solver": "conjugate gradients on the Gauss-Newton matrix, preconditioned by EK-FAC",
     }
     write_tensors(workspace.factors, shards.read(FACTORS), description)
-    write_tensors(workspace.queries, joined, {**description, "query_ids": json.dumps(query_ids)})
+    write_tensors(workspace.queries, {**joined, **together}, {**description, "query_ids": json.dumps(query_ids)})
     residual, iterations = joined["relative_residual"], joined["iterations"]
     converged = int(joined["converged"].sum())
     report = {
@@ -177,6 +211,7 @@ def _write(workspace: Workspace, shards: Shards, names: list[str], query_ids: li
         "weight_decay": solver.shift - solver.damping,
         "parameters": solver.ekfac.gradients.problem.parameter_count,
         "queries": len(query_ids),
+        "misread": misread,
         "converged": converged,
         "tolerance": solver.settings.tolerance,
         "largest_residual": float(residual.max()),

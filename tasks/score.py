@@ -1,4 +1,4 @@
-"""Self-influence of every training example, and the training examples that matter most to every query."""
+"""What every training example does to itself and to the validation errors, and which matter most to every query."""
 
 import json
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from influence.memory import gradient_batch
 from influence.scores import Pairwise, SelfInfluence, TwoSidedTop
+from influence.scores.output_layer import OutputLayerLeaveOneOut, find_output_layer
 from tasks.artifacts import (
     SCORES,
     SELF_INFLUENCE,
@@ -23,6 +24,7 @@ from tasks.dataset import Split, load_split
 from tasks.determinism import deterministic
 from tasks.device import device_slot
 from tasks.parameters import Parameters
+from tasks.precondition import ERRORS
 from tasks.problem import load_ekfac, load_gradients, model_identity
 from tasks.progress import Progress
 from tasks.shards import Shards
@@ -31,15 +33,17 @@ from tasks.tensors import read_tensors
 from tasks.workspace import Workspace
 
 TAILS = ("helpful", "harmful")
+MOST_CLASSES = 100  # above it, one system of as many unknowns an example costs too much
 
 
 @dataclass(frozen=True)
 class Queries:
-    """The solved queries: ids [Q], s_q {name: [Q, *shape]}, relative residual [Q]."""
+    """The solved queries: ids [Q], s_q {name: [Q, *shape]}, relative residual [Q]; and s of all errors together."""
 
     ids: list[str]
     solutions: dict[str, Tensor]
     residual: Tensor
+    errors: dict[str, Tensor]
 
 
 def run(workspace: Workspace, parameters: Parameters) -> Work:
@@ -58,35 +62,50 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         ekfac, damping = load_ekfac(workspace, gradients)
         queries = load_queries(workspace, device)
         pairwise = Pairwise(gradients, queries.solutions, len(train))
-        own = SelfInfluence(ekfac, damping + parameters.train.weight_decay, len(train))
-        probe, _ = train.batch(slice(0, 1), device)
+        on_errors = Pairwise(gradients, queries.errors, len(train))
+        shift = damping + parameters.train.weight_decay
+        own = SelfInfluence(ekfac, shift, len(train))
+        probe, _ = train.batch(slice(0, 2), device)
+        layer = find_output_layer(gradients, probe) if len(train.encoding.classes) <= MOST_CLASSES else None
+        without = OutputLayerLeaveOneOut(ekfac, layer, shift, len(train)) if layer else None
         size = gradient_batch(gradients.problem, probe, parameters.compute.memory_bytes)
 
         def score(name: str) -> dict[str, Tensor]:
             members = parts[names.index(name)]
-            top, self_influence = TwoSidedTop(len(queries.ids), k), []
+            top, columns = TwoSidedTop(len(queries.ids), k), []
             for start in range(0, len(members), size):
                 batch = members[start : start + size]
                 inputs, targets = train.batch(batch, device)
                 readings = gradients.read(inputs, targets=targets)
-                self_influence.append(own.from_readings(readings).cpu())
+                on_itself = own.from_readings(readings)
+                if without is not None:
+                    left_out = without.from_readings(readings, targets)
+                else:
+                    left_out = gradients.problem.objective.loss(readings.outputs, targets) + on_itself
+                columns.append(torch.stack([on_itself, on_errors.from_readings(readings)[0], left_out]).cpu())
                 top.update(pairwise.from_readings(readings), torch.from_numpy(batch))
                 progress.advance(len(batch))
-            return {**top.state(), "self_influence": torch.cat(self_influence)}
+            return {**top.state(), "own": torch.cat(columns, dim=1)}
 
         finished = sum(len(part) for name, part in zip(names, parts, strict=True) if shards.done(name))
         progress = Progress("score", len(train), done=finished)
         shards.run(names, score)
-    _write(workspace, parameters, train, queries, [shards.read(name) for name in names])
+    _write(workspace, parameters, train, queries, layer, [shards.read(name) for name in names])
     shards.remove()
     return Work(len(train), str(device))
 
 
 def load_queries(workspace: Workspace, device: torch.device) -> Queries:
     tensors, metadata = read_tensors(workspace.queries)
-    prefix = "solutions/"
-    solutions = {name[len(prefix) :]: value.to(device) for name, value in tensors.items() if name.startswith(prefix)}
-    return Queries(json.loads(metadata["query_ids"]), solutions, tensors["relative_residual"])
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {
+            name.removeprefix(prefix): value.to(device) for name, value in tensors.items() if name.startswith(prefix)
+        }
+
+    return Queries(
+        json.loads(metadata["query_ids"]), under("solutions/"), tensors["relative_residual"], under(f"{ERRORS}/")
+    )
 
 
 def top_columns(query_ids: list[str], train_ids: list[str], top: TwoSidedTop) -> dict[str, list[object]]:
@@ -104,7 +123,12 @@ def top_columns(query_ids: list[str], train_ids: list[str], top: TwoSidedTop) ->
 
 
 def _write(
-    workspace: Workspace, parameters: Parameters, train: Split, queries: Queries, parts: list[dict[str, Tensor]]
+    workspace: Workspace,
+    parameters: Parameters,
+    train: Split,
+    queries: Queries,
+    layer: str | None,
+    parts: list[dict[str, Tensor]],
 ) -> None:
     report = read_json(workspace.curvature_report)
     inputs = [workspace.split("train"), workspace.weights, workspace.factors, workspace.queries]
@@ -114,9 +138,14 @@ def _write(
         **common,
         "meaning": "predicted rise of the example's own loss if it were left out of training",
         "curvature": "EK-FAC",
+        "influence_on_errors": "predicted rise of the summed loss of all misread validation examples",
+        "leave_one_out_loss": f"the example's loss after one Newton step of layer {layer!r} without it"
+        if layer
+        else "to first order: the example's loss plus its self-influence",
     }
-    scores = torch.cat([part["self_influence"] for part in parts]).numpy()
-    table = pa.table({"example_id": train.ids, "self_influence": scores})
+    names = SELF_INFLUENCE.names[1:]
+    scores = torch.cat([part["own"] for part in parts], dim=1).numpy()
+    table = pa.table({"example_id": train.ids, **dict(zip(names, scores, strict=True))})
     write_table(workspace.self_influence, table, SELF_INFLUENCE, {**metadata, SCORES: own})
 
     top = TwoSidedTop(len(queries.ids), parameters.score.k)

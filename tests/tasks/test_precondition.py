@@ -16,7 +16,7 @@ from tasks.artifacts import read_json, read_table
 from tasks.dataset import load_split
 from tasks.errors import UserError
 from tasks.parameters import load_parameters
-from tasks.precondition import choose_queries, curvature_examples, run
+from tasks.precondition import Solver, choose_queries, curvature_examples, run, solve_together
 from tasks.problem import load_ekfac, load_gradients
 from tasks.score import load_queries
 from tasks.tensors import read_tensors
@@ -51,6 +51,20 @@ def test_the_certificates_are_true(scored: Path) -> None:
     assert report["mean_eigenvalue"] == pytest.approx(without_shift, rel=1e-4)
     assert report["damping"] == pytest.approx(0.1 * report["mean_eigenvalue"])
     assert metadata["damping"] == report["damping"]
+
+
+def test_many_queries_together_are_solved_as_one_and_none_is_zero(scored: Path) -> None:
+    workspace = Workspace(scored)
+    parameters = load_parameters(workspace.parameters)
+    train_split, validation = load_split(workspace, "train"), load_split(workspace, "validation")
+    gradients = load_gradients(workspace, parameters, train_split, torch.device("cpu"))
+    solver = Solver(load_ekfac(workspace, gradients)[0], train_split, parameters)
+    system, some = dense_system(workspace, parameters), np.array([1, 4, 30])
+    found = system.flat(solve_together(gradients, solver, validation.subset(some), memory=1))
+    exact = torch.linalg.solve(system.matrix, system.queries[some].sum(dim=0))
+    assert float((found[0] - exact).norm()) <= 5e-3 * float(exact.norm())
+    none = solve_together(gradients, solver, validation.subset(some[:0]), memory=1)
+    assert float(system.flat(none).abs().max()) == 0.0
 
 
 def test_the_queries_are_the_worst_errors_and_a_sample_of_the_others(scored: Path) -> None:

@@ -16,6 +16,7 @@ from tasks import precondition
 from tasks.artifacts import PROVENANCE, SCORES, SELF_INFLUENCE, TOP, content_hash, read_json, read_table
 from tasks.dataset import load_split
 from tasks.parameters import load_parameters
+from tasks.precondition import misread
 from tasks.problem import load_ekfac, load_gradients
 from tasks.score import load_queries, run
 from tasks.shards import RUNNER
@@ -84,6 +85,24 @@ def test_self_influence_is_the_quadratic_form_of_the_fitted_curvature(scored: Pa
     table = read_table(workspace.self_influence)
     assert table["example_id"].to_pylist() == train.ids
     assert table["self_influence"].to_pylist() == pytest.approx(expected.tolist(), rel=1e-3)
+
+
+def test_influence_on_the_errors_is_summed_over_all_misread_validation_examples(scored: Path) -> None:
+    workspace = Workspace(scored)
+    system = dense_system(workspace, load_parameters(workspace.parameters))
+    wrong = misread(workspace, load_split(workspace, "validation"))
+    assert 1 < wrong.sum() == read_json(workspace.curvature_report)["misread"]
+    expected = system.pairwise(system.queries[torch.from_numpy(wrong)].sum(dim=0, keepdim=True))[0]
+    found = torch.tensor(read_table(workspace.self_influence)["influence_on_errors"].to_pylist())
+    assert float((found - expected).norm()) <= 2e-3 * float(expected.norm())
+
+
+def test_the_loss_without_an_example_is_above_its_loss_and_nearer_to_it_for_what_others_say_too(scored: Path) -> None:
+    table, own = read_table(Workspace(scored).self_influence), read_table(Workspace(scored).predictions)
+    left_out, loss = table["leave_one_out_loss"].to_numpy(), own["loss"].to_numpy()[:150]
+    assert (left_out >= loss - 0.02).mean() > 0.97  # the pull of the regularisation alone can lower it
+    assert np.corrcoef(left_out - loss, table["self_influence"].to_numpy())[0, 1] > 0.5
+    assert "one Newton step of layer 'output'" in json.loads(table.schema.metadata[SCORES])["leave_one_out_loss"]
 
 
 def test_the_files_say_what_they_hold(scored: Path) -> None:
