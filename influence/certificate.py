@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 
+import torch
+from torch import Tensor
+
 from influence.inverse import Certificate
 
 
@@ -13,16 +16,24 @@ class EngineCertificate:
         damping: the number added to the curvature's diagonal.
         solves: certificates of the blocks solved for the last answer; empty where it needed none.
         seconds: wall-clock time of the last answer.
+        peak_memory: bytes by which memory rose for the last answer, what is returned included; at most, where the
+            process once held more (see `PeakMemory`). None where the system does not tell.
     """
 
     damping: float
     solves: list[Certificate] = field(default_factory=list)
     seconds: float = 0.0
+    peak_memory: int | None = None
+
+    @property
+    def residuals(self) -> Tensor:
+        """Relative residual of every system solved for the last answer, [K], measured anew from its solution."""
+        return torch.cat([torch.zeros(0), *(solve.relative_residual.cpu() for solve in self.solves)])
 
     @property
     def largest_residual(self) -> float:
         """Largest relative residual of the last answer's solves; 0 where it needed none."""
-        return max((float(solve.relative_residual.max()) for solve in self.solves), default=0.0)
+        return max(self.residuals.tolist(), default=0.0)
 
     @property
     def converged(self) -> bool:
@@ -33,3 +44,14 @@ class EngineCertificate:
     def operator_products(self) -> int:
         """Vectors multiplied by the curvature for the last answer."""
         return sum(solve.operator_products for solve in self.solves)
+
+    def __str__(self) -> str:
+        """One sentence for a person."""
+        if not self.solves:
+            return f"nothing was solved for; damping {self.damping:.3g}, {self.seconds:.2g} s"
+        met = sum(int(solve.converged.sum()) for solve in self.solves)
+        return (
+            f"{met:,} of {len(self.residuals):,} systems solved to the tolerance (largest relative residual "
+            f"{self.largest_residual:.2g}) with {self.operator_products:,} products, damping {self.damping:.3g}, "
+            f"{self.seconds:.2g} s"
+        )

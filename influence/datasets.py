@@ -57,43 +57,44 @@ class DatasetData:
         return inputs, targets
 
 
-def as_data(train: Examples | Data | Dataset[Any]) -> Data:
-    """A training set in any accepted form as `Data`, checked.
+def as_data(examples: Examples | Data | Dataset[Any], role: str = "train") -> Data:
+    """Examples in any accepted form as `Data`, checked.
 
     Args:
-        train: two tensors, inputs [N, ...] and targets [N, ...]; a map-style `torch.utils.data.Dataset` of pairs
+        examples: two tensors, inputs [N, ...] and targets [N, ...]; a map-style `torch.utils.data.Dataset` of pairs
             (input, target), such as a `Subset` or a `ConcatDataset`; or anything that is `Data` already.
+        role: what they are called in messages.
 
     Raises:
         TypeError: it is none of these, such as a `DataLoader` or an `IterableDataset`.
         ValueError: inputs and targets are not as many, or the examples differ when they are read again.
     """
-    if isinstance(train, DataLoader):
-        raise TypeError(f"train is a DataLoader, which may shuffle: {WANTED}, such as `loader.dataset`")
-    if isinstance(train, IterableDataset):
-        raise TypeError(f"train is an IterableDataset, whose examples have no order to be named by: {WANTED}")
-    parts = train.tensors if isinstance(train, TensorDataset) else train
+    if isinstance(examples, DataLoader):
+        raise TypeError(f"{role} is a DataLoader, which may shuffle: {WANTED}, such as `loader.dataset`")
+    if isinstance(examples, IterableDataset):
+        raise TypeError(f"{role} is an IterableDataset, whose examples have no order to be named by: {WANTED}")
+    parts = examples.tensors if isinstance(examples, TensorDataset) else examples
     if isinstance(parts, tuple | list):
-        return _tensor_data(parts)
-    if hasattr(train, "batches") and hasattr(train, "__len__"):
-        data = cast(Data, train)
-    elif isinstance(train, Dataset) and hasattr(train, "__len__"):
-        data = DatasetData(train)
+        return _tensor_data(parts, role)
+    if hasattr(examples, "batches") and hasattr(examples, "__len__"):
+        data = cast(Data, examples)
+    elif isinstance(examples, Dataset) and hasattr(examples, "__len__"):
+        data = DatasetData(examples)
     else:
-        lacking = "has no length" if isinstance(train, Dataset) else f"is of type {type(train).__name__}"
-        raise TypeError(f"train {lacking}: {WANTED}")
+        lacking = "has no length" if isinstance(examples, Dataset) else f"is of type {type(examples).__name__}"
+        raise TypeError(f"{role} {lacking}: {WANTED}")
     check_deterministic_data(data)
     return data
 
 
-def _tensor_data(parts: Sequence[Any]) -> TensorData:
+def _tensor_data(parts: Sequence[Any], role: str) -> TensorData:
     if len(parts) != 2 or not all(isinstance(part, Tensor) for part in parts):
         held = ", ".join(type(part).__name__ for part in parts[:4]) or "nothing"
-        raise TypeError(f"train holds {held}: {WANTED}")
+        raise TypeError(f"{role} holds {held}: {WANTED}")
     inputs, targets = parts
     if not inputs.dim() or not targets.dim() or len(inputs) != len(targets):
         raise ValueError(
-            f"train holds inputs {list(inputs.shape)} and targets {list(targets.shape)}: they must be as many"
+            f"{role} holds inputs {list(inputs.shape)} and targets {list(targets.shape)}: they must be as many"
         )
     return TensorData(inputs, targets)
 

@@ -20,6 +20,7 @@ from influence.problem import Problem
 from influence.vectors import Vectors, add_scaled, block
 
 COLUMNS = 64  # of V written out at once
+SMALL = 2**20  # bytes of a matrix that no limit refuses
 
 
 class Leverage:
@@ -81,20 +82,35 @@ class Leverage:
         return gram
 
 
-def choose_direct(curvature: LinearOperator, problem: Problem, damping: float = 0.0) -> Direct | Leverage:
+def choose_direct(
+    curvature: LinearOperator, problem: Problem, damping: float = 0.0, memory_limit: int | None = None
+) -> Direct | Leverage:
     """The direct solver of curvature + regularisation + damping whose matrix is the smaller.
 
     Args:
         curvature: of the mean loss, without the regularisation.
         problem: the model and its objective.
         damping: in absolute units.
+        memory_limit: bytes that the matrix may take; None: no limit but that of `Direct`.
+
+    Raises:
+        ValueError: the matrix would take more.
     """
+    order, leverage = problem.parameter_count, None
     decayed = damping > 0 or all(problem.objective.decays(name) for name in problem.parameters)
     if decayed and isinstance(curvature, FactoredGaussNewton):
         inputs, _ = next(iter(curvature.data.batches(1, problem.device)))
-        outputs = problem.outputs(problem.parameters, inputs).shape[-1]
-        if len(curvature.data) * outputs < problem.parameter_count:
-            return Leverage(curvature, damping)
+        columns = len(curvature.data) * problem.outputs(problem.parameters, inputs).shape[-1]
+        if columns < order:
+            order, leverage = columns, curvature
+    size = 8 * order**2
+    if memory_limit is not None and size > max(memory_limit, SMALL):
+        raise ValueError(
+            f"the direct solver's matrix of order {order:,} takes {size / 2**20:,.0f} MiB, more than the "
+            f"{memory_limit / 2**20:,.0f} MiB it may take: raise the memory limit, or use conjugate gradients"
+        )
+    if leverage is not None:
+        return Leverage(leverage, damping)
     return Direct(curvature + Regularisation(problem), problem.parameters, damping)
 
 

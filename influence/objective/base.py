@@ -30,6 +30,15 @@ class Objective(ABC):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Loss of each example, [B], from outputs [B, C] and targets [B, ...]; in nats where it is a log-likelihood."""
 
+    def check_targets(self, targets: Tensor, outputs: int) -> None:
+        """Refuse targets [N, ...] that no example of a model with so many outputs can have.
+
+        Raises:
+            ValueError: a target is NaN or infinite.
+        """
+        if targets.is_floating_point() and not bool(targets.isfinite().all()):
+            raise ValueError(f"a target of {type(self).__name__} is NaN or infinite: leave such examples out")
+
     def output_hessian_product(self, outputs: Tensor, targets: Tensor, vectors: Tensor) -> Tensor:
         """The Hessian of each example's loss in its outputs, times vectors [..., B, C]."""
 

@@ -50,12 +50,17 @@ class MarginLoss(Objective):
                 f"{type(self).__name__} takes one output and one target an example: outputs [B, 1] and targets [B], "
                 f"not {list(outputs.shape)} and {list(targets.shape)}"
             )
-        self._check(targets)
+        self.check_targets(targets, outputs.shape[-1])
         low, high = self.values
         signs = 2 * (targets.reshape(examples).to(outputs.dtype) - low) / (high - low) - 1
         return signs * outputs.reshape(examples)
 
-    def _check(self, targets: Tensor) -> None:
+    def check_targets(self, targets: Tensor, outputs: int) -> None:
+        """Refuse all but the two values.
+
+        Raises:
+            ValueError: a target is of neither value.
+        """
         low, high = self.values
         try:
             wrong = targets[(targets != low) & (targets != high)][:1].tolist()

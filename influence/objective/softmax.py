@@ -13,6 +13,23 @@ class SoftmaxCrossEntropy(Objective):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(outputs, targets, reduction="none")
 
+    def check_targets(self, targets: Tensor, outputs: int) -> None:
+        """Refuse all but class indices [N].
+
+        Raises:
+            ValueError: the targets are no whole numbers, not [N], or one of them is no class.
+        """
+        if targets.is_floating_point() or targets.dtype == torch.bool or targets.dim() != 1:
+            raise ValueError(
+                f"targets of SoftmaxCrossEntropy are class indices [N] of int64, not {list(targets.shape)} of "
+                f"{targets.dtype}"
+            )
+        wrong = targets[(targets < 0) | (targets >= outputs)][:1].tolist()
+        if wrong:
+            raise ValueError(
+                f"target {wrong[0]} is not a class: the model has {outputs} outputs, for classes 0 to {outputs - 1}"
+            )
+
     def output_hessian_product(self, outputs: Tensor, targets: Tensor, vectors: Tensor) -> Tensor:
         """(diag(p) - p p^T) v, without the matrix."""
         probabilities = outputs.softmax(dim=-1)

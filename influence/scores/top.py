@@ -1,6 +1,6 @@
 """The k most helpful and the k most harmful training examples of every query, kept while scores stream by."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -32,6 +32,12 @@ class TwoSidedTop:
         """Take in what another instance kept of other training examples."""
         for sign in (1, -1):
             self._join(sign, other._values[sign], other._indices[sign])
+
+    @classmethod
+    def joined(cls, parts: Sequence["TwoSidedTop"]) -> "TwoSidedTop":
+        """One instance of all the queries of several, in their order."""
+        states = [part.state() for part in parts]
+        return cls.from_state(parts[0].k, {name: torch.cat([state[name] for state in states]) for name in states[0]})
 
     def helpful(self) -> tuple[Tensor, Tensor]:
         """Indices [Q, k] and scores [Q, k], the most helpful first."""
