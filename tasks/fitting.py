@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from influence.objective import Objective
+from influence.retraining import Recipe, descend
 from tasks.checkpoint import EpochResult, TrainingState, optimizer_tensors, restore_optimizer
 from tasks.dataset import Split
 from tasks.determinism import derived_seed
@@ -49,7 +50,8 @@ class Fit:
         self.training, self.validation = training, validation
         self.parameters, self.seed, self.batch_size = parameters, seed, batch_size
         self.device = next(model.parameters()).device
-        self.optimizer = make_optimizer(model, parameters)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer = make_optimizer(trained, parameters)
         if state is None:
             state = TrainingState(_on_cpu(model), {}, {}, torch.empty(0, len(training)))
         else:
@@ -83,23 +85,18 @@ class Fit:
     def _descend(self, progress: Progress) -> None:
         """One epoch of steps."""
         epoch = self.state.epoch + 1
-        seed = derived_seed(self.seed, epoch)
-        torch.manual_seed(seed)
-        order = np.random.default_rng(seed).permutation(len(self.training))
-        # Sizes differ by one at most: a last batch of one example would weigh too much, and break BatchNorm.
-        batches = np.array_split(order, math.ceil(len(order) / self.parameters.batch_size))
-        parameters = dict(self.model.named_parameters())
-        self.model.train()
-        for step, indices in enumerate(batches, start=(epoch - 1) * len(batches)):
-            rate = learning_rate(self.parameters, step, self.parameters.epochs * len(batches))
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            inputs, targets = self.training.batch(indices, self.device)
-            loss = self.objective.loss(self.model(inputs), targets).mean()
-            self.optimizer.zero_grad()
-            (loss + self.objective.regularisation(parameters)).backward()
-            self.optimizer.step()
-            progress.advance(len(indices), f"epoch {epoch} of {self.parameters.epochs}")
+        steps = descend(
+            self.model,
+            self.objective,
+            self.optimizer,
+            recipe(self.parameters),
+            partial(self.training.batch, device=self.device),
+            len(self.training),
+            self.seed,
+            epoch,
+        )
+        for examples in steps:
+            progress.advance(examples, f"epoch {epoch} of {self.parameters.epochs}")
 
     def _evaluated(self) -> TrainingState:
         """The state at the end of an epoch."""
@@ -135,9 +132,18 @@ class Fit:
                 )
 
 
-def make_optimizer(model: nn.Module, parameters: Train) -> torch.optim.Optimizer:
-    """The optimizer of the parameters that require a gradient. Weight decay is in the objective, not here."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def recipe(parameters: Train) -> Recipe:
+    """How these parameters train a model, for the first time and again."""
+
+    def rate(step: int, steps: int) -> float:
+        return learning_rate(parameters, step, steps)
+
+    optimizer = partial(make_optimizer, parameters=parameters)
+    return Recipe(optimizer, rate, parameters.epochs, parameters.batch_size, derived_seed)
+
+
+def make_optimizer(trained: list[Tensor], parameters: Train) -> torch.optim.Optimizer:
+    """The optimizer of these tensors. Weight decay is in the objective, not here."""
     if parameters.optimizer == "adam":
         return torch.optim.Adam(trained, parameters.learning_rate)
     return torch.optim.SGD(trained, parameters.learning_rate, momentum=parameters.momentum)

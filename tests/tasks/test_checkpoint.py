@@ -37,7 +37,7 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 @pytest.mark.parametrize("train", [Train(), Train(momentum=0.0), Train(optimizer="adam")])
 def test_a_restored_run_takes_the_same_steps(tmp_path: Path, train: Train) -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-    optimizer = make_optimizer(model, train)
+    optimizer = make_optimizer(list(model.parameters()), train)
     for _ in range(3):
         step(model, optimizer)
     saved = state_of(model, optimizer)
@@ -51,7 +51,7 @@ def test_a_restored_run_takes_the_same_steps(tmp_path: Path, train: Train) -> No
 
     other = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     other.load_state_dict(loaded.weights)
-    other_optimizer = make_optimizer(other, train)
+    other_optimizer = make_optimizer(list(other.parameters()), train)
     restore_optimizer(other_optimizer, loaded.optimizer)
     for _ in range(2):
         step(model, optimizer)
@@ -70,7 +70,7 @@ def test_a_damaged_state_is_reported_and_ignored(
 ) -> None:
     path = tmp_path / "state.safetensors"
     model = nn.Linear(3, 2)
-    save_state(path, state_of(model, make_optimizer(model, Train())))
+    save_state(path, state_of(model, make_optimizer(list(model.parameters()), Train())))
     content = bytearray(path.read_bytes())
     if damage == "number":
         content[-1] ^= 1  # a changed number, which safetensors itself does not notice
