@@ -1,7 +1,7 @@
 """Training by stochastic gradients, to the bit the same whether it runs through or goes on after a kill."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -142,7 +142,7 @@ def recipe(parameters: Train) -> Recipe:
     return Recipe(optimizer, rate, parameters.epochs, parameters.batch_size, derived_seed)
 
 
-def make_optimizer(trained: list[Tensor], parameters: Train) -> torch.optim.Optimizer:
+def make_optimizer(trained: Sequence[Tensor], parameters: Train) -> torch.optim.Optimizer:
     """The optimizer of these tensors. Weight decay is in the objective, not here."""
     if parameters.optimizer == "adam":
         return torch.optim.Adam(trained, parameters.learning_rate)

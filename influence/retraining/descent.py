@@ -1,7 +1,7 @@
 """One epoch of stochastic gradient steps: the same for the model that is explained and for those trained again."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,7 @@ class Recipe:
         epoch_seed: seed of an epoch's random numbers, from that of the training and the number of the epoch.
     """
 
-    optimizer: Callable[[list[Tensor]], torch.optim.Optimizer]
+    optimizer: Callable[[Sequence[Tensor]], torch.optim.Optimizer]
     learning_rate: Callable[[int, int], float]
     epochs: int
     batch_size: int
