@@ -1,7 +1,6 @@
 """The trained model as the mathematics sees it."""
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from influence.curvature import EKFAC
 from influence.layers import PerExampleGradients
 from influence.objective import SoftmaxCrossEntropy
 from influence.problem import Problem
-from tasks.artifacts import PACKAGE, content_hash
+from tasks.artifacts import content_hash
+from tasks.code import code_identity
 from tasks.dataset import Split
 from tasks.device import candidate_devices
 from tasks.errors import UserError
@@ -63,7 +63,7 @@ def model_identity(workspace: Workspace, parameters: Parameters, files: list[Pat
         train.weight_decay,
         content_hash(source) if source else None,
         parameters.compute.model_dump(),
-        [version(PACKAGE), torch.__version__, torch.get_num_threads()],  # bits depend on these
+        [*code_identity(), torch.get_num_threads()],  # bits depend on these
         [device.type for device in candidate_devices(parameters.compute.device)],
         [content_hash(path) for path in (workspace.weights, workspace.encoding, *files)],
     ]

@@ -4,7 +4,6 @@ import csv
 import io
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +13,6 @@ from torch import nn
 from influence.objective import Objective, SoftmaxCrossEntropy
 from tasks.artifacts import (
     EPOCH_MARGINS,
-    PACKAGE,
     PREDICTIONS,
     content_hash,
     fingerprint,
@@ -24,6 +22,7 @@ from tasks.artifacts import (
     write_text,
 )
 from tasks.checkpoint import EpochResult, TrainingState, load_state, save_state
+from tasks.code import code_identity
 from tasks.dataset import Split, load_split
 from tasks.determinism import deterministic
 from tasks.device import device_slot
@@ -113,7 +112,7 @@ def _state_path(job: Job) -> Path:
         job.parameters.model_dump(include={"seed", "compute", "train"}),
         [content_hash(path) for path in _inputs(job.workspace)],
         content_hash(source) if source else None,
-        [version(PACKAGE), torch.__version__, device.type, torch.get_num_threads()],  # bits depend on these
+        [*code_identity(), device.type, torch.get_num_threads()],  # bits depend on these
     )
     folder = job.workspace.work / "train"
     for other in folder.glob("*"):

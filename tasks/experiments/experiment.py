@@ -3,8 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,13 +13,15 @@ from matplotlib.figure import Figure
 from pydantic import ValidationError
 from torch import Tensor
 
-from tasks.artifacts import PACKAGE, content_hash, fingerprint, write_json
+from tasks.artifacts import content_hash, fingerprint, write_json
+from tasks.code import code_identity
 from tasks.determinism import deterministic
 from tasks.errors import UserError
 from tasks.experiments.figures import save
 from tasks.parameters import Section
 from tasks.shards import Shards
 from tasks.stage import die_with_parent
+from tasks.tensors import write_tensors
 
 DATA = "INFLUENCE_DATA"
 P = TypeVar("P", bound=Section)
@@ -34,11 +35,13 @@ class Result:
         metrics: numbers by name; for metrics.json.
         figure: beside the paper's.
         verdict: in a sentence or two, what was found, and what was missed and why.
+        tensors: what other experiments go on with, by file and by name; for DVC to keep.
     """
 
     metrics: Mapping[str, Any]
     figure: Figure
     verdict: str
+    tensors: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,14 @@ class Setting:
     """Where an experiment runs.
 
     Attributes:
+        root: the folder of params.yaml.
         name: of the experiment.
         data_root: the folder that holds the data sets, one a sub-folder; None where nobody has said.
         seed: of everything random.
         parts: keeps finished parts of long work.
     """
 
+    root: Path
     name: str
     data_root: Path | None
     seed: int
@@ -71,6 +76,17 @@ class Setting:
         path = self.data_root / folder
         if not path.is_dir():
             raise UserError(f"{path} is missing: experiments/README.md says where the data set {folder} comes from")
+        return path
+
+    def left_by(self, experiment: str, name: str) -> Path:
+        """The file of tensors that another experiment has left.
+
+        Raises:
+            UserError: it has not run yet.
+        """
+        path = _tensor_file(self.root / experiment, name)
+        if not path.is_file():
+            raise UserError(f"{path} is missing: run the experiment {experiment} first")
         return path
 
     def part(self, name: str, compute: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -95,7 +111,7 @@ def main(module: str, kind: type[P], run: Callable[[Setting, P], Result]) -> Non
 
 
 def perform(root: Path, name: str, kind: type[P], run: Callable[[Setting, P], Result]) -> None:
-    """Run an experiment and write NAME/metrics.json, NAME/figure.svg and NAME/figure.png.
+    """Run an experiment and write NAME/metrics.json, NAME/figure.svg, NAME/figure.png, and tensors where it leaves any.
 
     Args:
         root: the folder of params.yaml.
@@ -109,12 +125,14 @@ def perform(root: Path, name: str, kind: type[P], run: Callable[[Setting, P], Re
     raw = read_parameters(root / "params.yaml")
     parameters = _validated(kind, raw.get(name) or {}, name)
     code = content_hash(Path(sys.modules[run.__module__].__file__ or ""))
-    key = fingerprint(name, parameters.model_dump(), raw["seed"], code, version(PACKAGE), torch.__version__)
-    setting = Setting(name, data_root(raw), raw["seed"], Shards(root / ".work", name, key))
+    key = fingerprint(name, parameters.model_dump(), raw["seed"], code, *code_identity())
+    setting = Setting(root, name, data_root(raw), raw["seed"], Shards(root / ".work", name, key))
     torch.manual_seed(setting.seed)
     with deterministic():
         result = run(setting, parameters)
     save(result.figure, root / name / "figure")
+    for file, tensors in result.tensors.items():
+        write_tensors(_tensor_file(root / name, file), tensors)
     write_json(root / name / "metrics.json", {**result.metrics, "verdict": result.verdict})
     setting.parts.remove()
     print(f"{name}: {result.verdict}", flush=True)
@@ -141,6 +159,10 @@ def data_root(raw: Mapping[str, Any]) -> Path | None:
     """Where the data sets are: the environment wins over params.yaml."""
     given = os.environ.get(DATA) or raw["data_root"]
     return Path(given).expanduser() if given else None
+
+
+def _tensor_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.safetensors"
 
 
 def _validated(kind: type[P], section: object, name: str) -> P:
