@@ -13,7 +13,7 @@ from tasks.artifacts import PACKAGE
 
 @cache
 def code_identity() -> list[str]:
-    """Versions of this package and of torch, and a hash of the mathematics, since a checkout changes within a version."""
+    """Versions of this package and of torch, and a hash of the mathematics: checkouts change within a version."""
     folder = Path(influence.__file__).parent
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*.py")):
