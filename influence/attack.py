@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from influence.retraining.top_layer import Replacement, TopLayer, outputs
-from influence.vectors import Vectors, scaled, select, store
+from influence.vectors import Vectors, count, scaled, select, store
 
 Extract = Callable[[Tensor], Tensor]  # inputs [B, *shape] -> features [B, D], each input alone, differentiable
 
@@ -87,43 +87,61 @@ def attack(
     targets = top.data.targets[positions]
     changed, theta = originals.clone(), top.parameters(len(positions))
     flipped, steps = misread(top, theta, goals), torch.zeros(len(positions), dtype=torch.int64)
+    rows = (~flipped.all(dim=1)).nonzero().squeeze(1)
+    inputs, features = _extracted(extract, changed[rows])
     for _ in range(iterations):
-        active = (~flipped.all(dim=1)).nonzero().squeeze(1)
+        left = ~flipped[rows].all(dim=1)
+        active = rows[left]
         if not len(active):
             break
-        now = select(theta, active)
-        rise = _rise(top, extract, changed[active], targets[active], now, goals.select(active))
-        moved = changed[active] + step * rise.sign()
-        changed[active] = _projected(moved, originals[active], largest)
-        features = _features(extract, changed[active])
-        now = top.retrain(Replacement(positions[active], features, targets[active]), now)
-        store(theta, active, now)
-        flipped[active] = misread(top, now, goals.select(active))
-        steps[active.cpu()] += 1
+        now, ahead = select(theta, active), goals.select(active)
+        slopes = torch.zeros_like(features)
+        slopes[left] = _slopes(top, now, _solved(top, now, ahead), features.detach()[left], targets[active])
+        (fall,) = torch.autograd.grad(features, inputs, slopes)  # -n I_pert,loss
+        changed[active] = _projected(changed[active] - step * fall[left].sign(), originals[active], largest)
+        rows = active
+        inputs, features = _extracted(extract, changed[rows])
+        now = top.retrain(Replacement(positions[rows], features.detach(), targets[rows]), now)
+        store(theta, rows, now)
+        flipped[rows] = misread(top, now, ahead)
+        steps[rows.cpu()] += 1
     return Attacked(positions, changed, flipped, steps)
 
 
 def most_exposed(
-    top: TopLayer, extract: Extract, images: Tensor, goals: Goals, number: int, batch: int = 256
+    top: TopLayer,
+    extract: Extract,
+    images: Tensor,
+    goals: Goals,
+    number: int,
+    batch: int = 256,
+    shortlist: int | None = None,
 ) -> Tensor:
     """Positions of the training images through whose pixels each goal can be moved most, [T, number], the first best.
 
     They are those of the largest sum of |I_pert,loss| over the pixels.
+
+    Args:
+        top: the top layer, trained on the features of all N training images.
+        extract: the feature extractor, of images in levels from 0 to 255.
+        images: the training images, [N, *shape].
+        goals: what to move.
+        number: how many positions to give.
+        batch: images whose pixels are looked at at once.
+        shortlist: look at the pixels of only so many images a goal, those through whose features it can be moved most,
+            which costs no pass through the extractor. None: at those of all.
     """
     theta = top.parameters(len(goals.targets))
-    solved, found = _solved(top, theta, goals), []
-    for start in range(0, len(images), batch):
-        inputs = images[start : start + batch].to(torch.get_default_dtype()).requires_grad_(True)
-        features = extract(inputs)
-        leaf = features.detach().double().expand(len(goals.targets), -1, -1).clone().requires_grad_(True)
-        targets = top.data.targets[start : start + batch].expand(len(leaf), -1)
-        (slopes,) = torch.autograd.grad(_along(top, theta, solved, leaf, targets).sum(), leaf)
-        rows = [
-            torch.autograd.grad(features, inputs, slope, retain_graph=True)[0].abs().flatten(1).sum(dim=1)
-            for slope in slopes.to(features.dtype)
-        ]
-        found.append(torch.stack(rows))
-    return torch.cat(found, dim=1).topk(number, dim=1).indices
+    solved = _solved(top, theta, goals)
+    if shortlist is None or shortlist >= len(images):
+        return _exposure(top, extract, images, top.data.targets, theta, solved, batch).topk(number, dim=1).indices
+    found = []
+    for goal, rows in enumerate(_feature_exposure(top, theta, solved, batch).topk(max(shortlist, number)).indices):
+        one = torch.tensor([goal], device=rows.device)
+        own = select(theta, one), select(solved, one)
+        exposure = _exposure(top, extract, images[rows], top.data.targets[rows], *own, batch)
+        found.append(rows[exposure[0].topk(number).indices])
+    return torch.stack(found)
 
 
 def random_change(
@@ -138,7 +156,9 @@ def random_change(
     originals = images[positions].to(torch.get_default_dtype())
     signs = 2.0 * torch.randint(2, originals.shape, generator=generator) - 1.0
     changed = _projected(originals + largest * signs.to(originals.device), originals, largest)
-    return Replacement(positions, _features(extract, changed), top.data.targets[positions])
+    with torch.no_grad():
+        features = extract(changed.flatten(0, 1)).double().unflatten(0, positions.shape)
+    return Replacement(positions, features, top.data.targets[positions])
 
 
 def worst_labels(top: TopLayer, positions: Tensor, goals: Goals) -> Replacement:
@@ -168,26 +188,52 @@ def _solved(top: TopLayer, theta: Vectors, goals: Goals) -> Vectors:
     return top.solve(scaled(1.0 / goals.targets.shape[1], top.gradient(theta, goals.features, goals.targets)))
 
 
+def _exposure(
+    top: TopLayer, extract: Extract, images: Tensor, targets: Tensor, theta: Vectors, solved: Vectors, batch: int
+) -> Tensor:
+    """Sum of n |I_pert,loss| over the pixels of each image, for each goal, [T, B]."""
+    found = []
+    for part, labels in zip(images.split(batch), targets.split(batch), strict=True):
+        inputs = part.to(torch.get_default_dtype()).requires_grad_(True)
+        features = extract(inputs).double()
+        rows = [
+            torch.autograd.grad(features, inputs, slope, retain_graph=True)[0].abs().flatten(1).sum(dim=1)
+            for slope in _slopes(top, theta, solved, *_for_each(theta, features.detach(), labels))
+        ]
+        found.append(torch.stack(rows))
+    return torch.cat(found, dim=1)
+
+
+def _feature_exposure(top: TopLayer, theta: Vectors, solved: Vectors, batch: int) -> Tensor:
+    """Norm of n I_pert,loss with respect to the features of each training image, for each goal, [T, N]."""
+    parts = zip(top.data.inputs.split(batch), top.data.targets.split(batch), strict=True)
+    return torch.cat([_slopes(top, theta, solved, *_for_each(theta, *part)).norm(dim=-1) for part in parts], dim=1)
+
+
+def _for_each(theta: Vectors, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The same features [B, D] and targets [B] for each of T parameters, [T, B, D] and [T, B]."""
+    copies = count(theta)
+    return features.expand(copies, -1, -1), targets.expand(copies, -1)
+
+
+def _slopes(top: TopLayer, theta: Vectors, solved: Vectors, features: Tensor, targets: Tensor) -> Tensor:
+    """Derivative of s^T g of each example in its features, [T, K, D]: n I_pert,loss, were they the inputs, negated."""
+    leaf = features.clone().requires_grad_(True)
+    return torch.autograd.grad(_along(top, theta, solved, leaf, targets).sum(), leaf)[0]
+
+
 def _along(top: TopLayer, theta: Vectors, solved: Vectors, features: Tensor, targets: Tensor) -> Tensor:
     """s^T g of each example [T, K], g the gradient of its loss in the parameters; differentiable in the features."""
     residuals = top.residuals(outputs(theta, features), targets)
     return (residuals * outputs(solved, features)).sum(dim=-1)
 
 
-def _rise(top: TopLayer, extract: Extract, images: Tensor, targets: Tensor, theta: Vectors, goals: Goals) -> Tensor:
-    """Direction in which each pixel raises its goals' loss, [T, K, *shape]."""
+def _extracted(extract: Extract, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The images [T, K, *shape] as a leaf, and their features [T, K, D] in float64, differentiable in it."""
     inputs = images.detach().requires_grad_(True)
-    features = extract(inputs.flatten(0, 1)).double().unflatten(0, targets.shape)
-    total = _along(top, theta, _solved(top, theta, goals), features, targets).sum()
-    return -torch.autograd.grad(total, inputs)[0]
+    return inputs, extract(inputs.flatten(0, 1)).double().unflatten(0, images.shape[:2])
 
 
 def _projected(images: Tensor, originals: Tensor, largest: float) -> Tensor:
     """The nearest images that are within reach of the originals, and have levels from 0 to 255."""
     return images.clamp(originals - largest, originals + largest).clamp(0.0, WHITE)
-
-
-def _features(extract: Extract, images: Tensor) -> Tensor:
-    """Features [T, K, D] in float64 of images [T, K, *shape]."""
-    with torch.no_grad():
-        return extract(images.flatten(0, 1)).double().unflatten(0, images.shape[:2])

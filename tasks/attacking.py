@@ -1,13 +1,13 @@
 """Attacks on one model with ever more training images, and what the same number does by chance or by a wrong label."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from influence.attack import Goals, attack, misread, most_exposed, random_change, worst_labels
+from influence.attack import ROUNDING, Extract, Goals, attack, misread, most_exposed, random_change, worst_labels
 from influence.retraining.top_layer import TopLayer
-from tasks.extractor import Extractor
 
 COUNTS = (1, 2, 3, 5, 10)  # training images that may be changed
 
@@ -39,35 +39,59 @@ class Attacker:
         top: trained on those of the training images.
         images: the training images, uint8 [N, C, H, W].
         seed: of the random control.
+        batch: images that go through the network at once when those to change are chosen.
+        shortlist: see `most_exposed`.
+        step, iterations, largest: see `attack`.
 
     Attributes:
         counts: numbers of images tried, rising.
     """
 
-    def __init__(self, extract: Extractor, top: TopLayer, images: Tensor, seed: int) -> None:
-        self.extract, self.top, self.images = extract, top, images
+    def __init__(
+        self,
+        extract: Extract,
+        top: TopLayer,
+        images: Tensor,
+        seed: int,
+        batch: int = 256,
+        shortlist: int | None = None,
+        step: float = 0.02,
+        iterations: int = 100,
+        largest: float = ROUNDING,
+    ) -> None:
+        self.extract, self.top, self.images, self.batch, self.shortlist = extract, top, images, batch, shortlist
+        self.step, self.iterations, self.largest = step, iterations, largest
         self.counts = [count for count in COUNTS if count <= len(images)]
         self._generator = torch.Generator().manual_seed(seed)
 
-    def run(self, goals: Goals) -> Outcome:
-        """Attack T queries, each alone, with ever more images until it flips; the controls go on to the last number."""
-        positions = most_exposed(self.top, self.extract, self.images, goals, self.counts[-1], self.extract.batch)
+    def run(self, goals: Goals, tell: Callable[[int], None] = lambda flipped: None) -> Outcome:
+        """Attack T queries, each alone, with ever more images until it flips; the controls go on to the last number.
+
+        Args:
+            goals: the queries.
+            tell: told how many have flipped so far, after each number of images.
+        """
+        positions = most_exposed(
+            self.top, self.extract, self.images, goals, self.counts[-1], self.batch, self.shortlist
+        )
         fewest = {name: torch.zeros(len(positions), dtype=torch.int64) for name in ("attack", "random", "label_flip")}
         change, largest = torch.zeros(len(positions), *self.images.shape[1:]), 0.0
         for count in self.counts:
             chosen, left = positions[:, :count], (fewest["attack"] == 0).nonzero().squeeze(1)
             if len(left):
-                found = attack(self.top, self.extract, self.images, chosen[left], goals.select(left))
+                limits = (self.step, self.iterations, self.largest)
+                found = attack(self.top, self.extract, self.images, chosen[left], goals.select(left), *limits)
                 moved = (found.images - self.images[chosen[left]]).cpu()
                 change[left], largest = moved[:, 0], max(largest, float(moved.abs().max()))
                 fewest["attack"][left] = torch.where(found.flipped[:, 0].cpu(), count, 0)
             controls = {
-                "random": random_change(self.top, self.extract, self.images, chosen, self._generator),
+                "random": random_change(self.top, self.extract, self.images, chosen, self._generator, self.largest),
                 "label_flip": worst_labels(self.top, chosen, goals),
             }
             for name, control in controls.items():
                 flipped = misread(self.top, self.top.retrain(control), goals)[:, 0].cpu()
                 fewest[name][flipped & (fewest[name] == 0)] = count
+            tell(int((fewest["attack"] > 0).sum()))
         return Outcome(**fewest, first=positions[:, 0].cpu(), change=change, largest=largest)
 
 

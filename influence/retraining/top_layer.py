@@ -17,7 +17,8 @@ from influence.objective import Objective
 from influence.problem import TensorData
 from influence.retraining.exact import SMALLEST_RATE, NotConvergedError
 from influence.retraining.minimise import minimise
-from influence.vectors import Vectors, add_scaled, count, dot, norm, select, store
+from influence.retraining.secants import Secants, Seen
+from influence.vectors import Vectors, add_scaled, count, dot, norm, scaled, select, store, zeros_like
 
 VALUES = 2**24  # numbers of one intermediate result at once
 
@@ -106,27 +107,39 @@ class TopLayer:
         """
         theta = start if start is not None else self.parameters(len(replacement.positions))
         theta = {name: value.clone() for name, value in theta.items()}
-        active = torch.arange(count(theta), device=replacement.positions.device)
-        slope = self._slope(theta, replacement)
+        rows = torch.arange(count(theta), device=replacement.positions.device)  # that are not at their minimum yet
+        now, secants = select(theta, rows), Secants()
+        slope = self._slope(now, replacement)
         step = self.solve(slope)
-        size, energy, rate = norm(slope), dot(slope, step), torch.ones_like(norm(slope))
-        while len(active := (size > self.tolerance).nonzero().squeeze(1)):
-            if not bool(((energy > 0) & (rate >= SMALLEST_RATE))[active].all()):
+        energy, rate = dot(slope, step), slope["weight"].new_ones(len(rows))
+        while True:
+            size = norm(slope)
+            left = (size > self.tolerance).nonzero().squeeze(1)
+            store(theta, rows, now)
+            if not len(left):
+                return theta
+            rows, replacement, energy, rate = rows[left], replacement.select(left), energy[left], rate[left]
+            now, slope, step = (select(part, left) for part in (now, slope, step))
+            secants.select(left)
+            if not bool(((energy > 0) & (rate >= SMALLEST_RATE)).all()):
                 raise NotConvergedError(
-                    f"{len(active):,} of {count(theta):,} sets of changes are not retrained: the largest gradient is "
+                    f"{len(rows):,} of {count(theta):,} sets of changes are not retrained: the largest gradient is "
                     f"{float(size.max()):.3g}, not {self.tolerance:g}; change fewer examples, or ask for less"
                 )
-            trial = add_scaled(select(theta, active), -rate[active], select(step, active))
-            slope = self._slope(trial, replacement.select(active))
-            direction = self.solve(slope)
-            found = dot(slope, direction)
-            falls = found < energy[active]
-            better, moved = falls.nonzero().squeeze(1), active[falls]
-            rate[active[~falls]] /= 2
-            for target, values in ((theta, trial), (step, direction)):
-                store(target, moved, select(values, better))
-            energy[moved], size[moved] = found[better], norm(select(slope, better))
-        return theta
+            # A step that did not lower the energy is taken again, shorter and without what was learnt on the way.
+            plain = add_scaled(zeros_like(step), -rate, step)
+            move = _where(rate < 1, plain, scaled(-1.0, secants.improved(step)))
+            trial = add_scaled(now, 1.0, move)
+            trial_slope = self._slope(trial, replacement)
+            trial_step = self.solve(trial_slope)
+            trial_energy = dot(trial_slope, trial_step)
+            falls = trial_energy < energy
+            secants.add(Seen(move, add_scaled(trial_slope, -1.0, slope), add_scaled(trial_step, -1.0, step)))
+            now, slope, step = (
+                _where(falls, new, old) for new, old in ((trial, now), (trial_slope, slope), (trial_step, step))
+            )
+            energy = torch.where(falls, trial_energy, energy)
+            rate = torch.where(falls, torch.ones_like(rate), rate / 2)
 
     def _slope(self, theta: Vectors, replacement: Replacement) -> Vectors:
         """Gradient of each full objective: over all examples, less those that are replaced, plus what replaces them."""
@@ -145,11 +158,26 @@ class TopLayer:
 
 def outputs(theta: Mapping[str, Tensor], features: Tensor) -> Tensor:
     """W_t f + b_t, [T, M, C], of features [T, M, D], or [M, D] that are the same for all t."""
-    found = features @ theta["weight"].mT
+    weight = theta["weight"]
+    if features.dim() == 2:  # one product for all t
+        found = (features @ weight.flatten(0, 1).T).unflatten(1, weight.shape[:2]).transpose(0, 1)
+    else:
+        found = features @ weight.mT
     return found + theta["bias"].unsqueeze(1) if "bias" in theta else found
 
 
 def _pulled_back(residuals: Tensor, features: Tensor, theta: Mapping[str, Tensor]) -> Vectors:
     """Gradients in the parameters from gradients in the outputs [T, M, C], summed over M."""
-    named = {"weight": residuals.mT @ features, "bias": residuals.sum(dim=1)}
+    if features.dim() == 2:
+        weight = (residuals.transpose(0, 1).flatten(1).T @ features).unflatten(0, residuals.shape[::2])
+    else:
+        weight = residuals.mT @ features
+    named = {"weight": weight, "bias": residuals.sum(dim=1)}
     return {name: named[name] for name in theta}
+
+
+def _where(chosen: Tensor, yes: Vectors, no: Vectors) -> Vectors:
+    """The vectors of one block where `chosen` [T] holds, else those of the other."""
+    return {
+        name: torch.where(chosen.view(-1, *[1] * (value.dim() - 1)), value, no[name]) for name, value in yes.items()
+    }

@@ -99,6 +99,36 @@ def test_the_direction_and_the_choice_are_those_of_exact_retraining(classes: int
 
 
 @pytest.mark.parametrize("classes", [2, 3])
+def test_a_shortlist_is_of_the_images_whose_features_matter_most(classes: int) -> None:
+    case = make(classes)
+    everything = most_exposed(case.top, case.extract, case.images, case.goals, EXAMPLES)
+    assert all(sorted(row) == list(range(EXAMPLES)) for row in everything.tolist())
+    by_features = [
+        set(feature_slopes(case, goal).norm(dim=1).argsort(descending=True)[:8].tolist()) for goal in range(2)
+    ]
+    listed = most_exposed(case.top, case.extract, case.images, case.goals, 4, shortlist=8)
+    for goal in range(2):
+        expected = [row for row in everything[goal].tolist() if row in by_features[goal]][:4]
+        assert listed[goal].tolist() == expected
+    assert torch.equal(
+        most_exposed(case.top, case.extract, case.images, case.goals, 4, shortlist=99), everything[:, :4]
+    )
+
+
+def feature_slopes(case: Case, goal: int) -> Tensor:
+    """d loss / d feature of every training image by central differences of exact retraining, [N, D]."""
+    inputs, epsilon = case.top.data.inputs, 1e-3
+    width, losses = inputs.shape[1], []
+    positions = torch.arange(EXAMPLES).repeat_interleave(width).unsqueeze(1)
+    for sign in (1, -1):
+        moved = inputs.unsqueeze(1) + sign * epsilon * torch.eye(width)
+        theta = case.top.retrain(Replacement(positions, moved.view(-1, 1, width), case.top.data.targets[positions]))
+        found = outputs(theta, case.goals.features[goal]).flatten(0, 1)
+        losses.append(case.top.objective.loss(found, case.goals.targets[goal].repeat(len(positions))))
+    return ((losses[0] - losses[1]) / (2 * epsilon)).view(EXAMPLES, width)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
 def test_images_look_the_same_and_the_loss_rises_more_than_by_chance(classes: int) -> None:
     case = make(classes)
     assert not misread(case.top, case.top.parameters(2), case.goals).any()
