@@ -9,7 +9,16 @@ import torch
 
 from tasks.errors import UserError
 from tasks.experiments import hospital
-from tasks.experiments.diabetes import CATEGORIES, CHILD, FILE, NUMBERS, load_stays, split, without_most_children
+from tasks.experiments.diabetes import (
+    CATEGORIES,
+    CHILD,
+    FILE,
+    NUMBERS,
+    Stays,
+    load_stays,
+    split,
+    without_most_children,
+)
 
 PATIENTS, PER_CLASS = 3000, 500
 
@@ -80,3 +89,13 @@ def test_the_rank_of_the_age_counts_ties_against_it() -> None:
         1,
         3,
     ]
+
+
+def test_a_feature_contributes_what_the_child_has_of_it() -> None:
+    stays = Stays(
+        torch.tensor([[0.0, 1.0, 2.0], [1.0, 0.0, 5.0], [0.0, 1.0, 0.5]]), torch.tensor([0, 1, 1]), ["a", CHILD, "b"]
+    )
+    slopes = torch.tensor([[9.0, -2.0, 0.5], [-9.0, 2.0, -1.0]])
+    assert hospital.contributions(slopes, stays).tolist() == [[0.0, 2.0, 1.0], [0.0, 2.0, 0.5]]
+    assert int(hospital.notebook_rank(slopes, stays)) == 1, "of the first child the age alone pulls down"
+    assert int(hospital.notebook_rank(slopes * torch.tensor([-1.0, 1.0, 1.0]), stays)) == 2
