@@ -151,8 +151,10 @@ def relative_distance(predicted: Tensor, exact: Tensor) -> float:
 
 def _figure(predicted: dict[str, Tensor], exact: Tensor, drawn: Tensor, drawn_exact: Tensor) -> Figure:
     figure, (left, middle, right) = panels(columns=3)
-    for name, colour, label in (("exact", HELPFUL, "influence, exact solve"), ("newton", HARMFUL, "one Newton step")):
-        left.plot(exact, predicted[name], ".", color=colour, markersize=4, rasterized=True, label=label)
+    point: Any = {"linestyle": "", "rasterized": True}
+    ring: Any = {"marker": "o", "markersize": 5, "fillstyle": "none"}  # lets what lies on it be seen
+    left.plot(exact, predicted["exact"], **point, **ring, color=HELPFUL, label="influence, exact solve")
+    left.plot(exact, predicted["newton"], **point, marker=".", markersize=2, color=HARMFUL, label="one Newton step")
     middle.plot(exact, predicted["lissa"], ".", color=HELPFUL, markersize=4, rasterized=True, label="influence, LiSSA")
     right.plot(
         drawn_exact.flatten(), drawn.flatten(), ".", color=HELPFUL, markersize=2, rasterized=True, label="influence"
@@ -162,8 +164,9 @@ def _figure(predicted: dict[str, Tensor], exact: Tensor, drawn: Tensor, drawn_ex
     right.set_title(f"{drawn.shape[1]} training x {drawn.shape[0]} test images\ndrawn at random")
     for axis in (left, middle, right):
         axis.set_xlabel("actual rise of the test loss (nats)")
+        axis.locator_params(axis="x", nbins=5)
         identity_line(axis)
-        axis.legend(frameon=False, loc="upper left", markerscale=2)
+        axis.legend(frameon=False, loc="upper left")
         axis.axhline(0, color=NEUTRAL, linewidth=0.3)
     left.set_ylabel("predicted rise of the test loss (nats)")
     return figure
