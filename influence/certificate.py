@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from influence.inverse import Certificate
+from influence.scores import LowRankError
 
 
 @dataclass
@@ -15,6 +16,7 @@ class EngineCertificate:
     Attributes:
         damping: the number added to the curvature's diagonal.
         solves: certificates of the blocks solved for the last answer; empty where it needed none.
+        low_rank: errors of the last answer's scores of low rank, one a block of queries; empty where they are exact.
         seconds: wall-clock time of the last answer.
         peak_memory: bytes by which memory rose for the last answer, what is returned included; at most, where the
             process once held more (see `PeakMemory`). None where the system does not tell.
@@ -22,6 +24,7 @@ class EngineCertificate:
 
     damping: float
     solves: list[Certificate] = field(default_factory=list)
+    low_rank: list[LowRankError] = field(default_factory=list)
     seconds: float = 0.0
     peak_memory: int | None = None
 
@@ -47,6 +50,13 @@ class EngineCertificate:
 
     def __str__(self) -> str:
         """One sentence for a person."""
+        if self.low_rank:
+            worst = min(float(error.pearson.min()) for error in self.low_rank)
+            sampled = sum(len(error.pearson) for error in self.low_rank)
+            return (
+                f"scores of low rank, whose smallest correlation with exact ones over {sampled:,} sampled queries is "
+                f"{worst:.4f}; damping {self.damping:.3g}, {self.seconds:.2g} s"
+            )
         if not self.solves:
             return f"nothing was solved for; damping {self.damping:.3g}, {self.seconds:.2g} s"
         met = sum(int(solve.converged.sum()) for solve in self.solves)

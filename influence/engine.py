@@ -25,7 +25,7 @@ from influence.problem import Data, Problem
 from influence.queries import Queries, as_queries, as_train
 from influence.scores import TwoSidedTop, first_order_groups, perturbation
 from influence.scores.relative import Relation
-from influence.scoring import Scoring
+from influence.scoring import Arithmetic, Scoring
 from influence.subset import membership, positions
 
 Indices = Tensor | Sequence[int]  # positions of training examples
@@ -62,6 +62,10 @@ class Influence:
         max_iterations: of the iterative solvers.
         preconditioner: of conjugate gradients: `auto`, `none`, `subsample`, `ekfac`, `diagonal` or `nystrom`.
         seed: of what preconditioners and solvers draw.
+        low_rank: terms of a low-rank inverse of `ekfac` or `kfac` by which scores of pairs are approximated where that
+            is cheaper; the error is measured on a sample and kept in the certificate. None: exact.
+        score_dtype: in which activations, gradients and solutions are multiplied for scores of pairs: `torch.bfloat16`
+            or `torch.float16`, sums being taken in full precision. None: the model's own.
 
     Raises:
         TypeError: the training set is of no accepted form.
@@ -87,7 +91,10 @@ class Influence:
         max_iterations: int = 1000,
         preconditioner: PreconditionerName = "auto",
         seed: int = 0,
+        low_rank: int | None = None,
+        score_dtype: torch.dtype | None = None,
     ) -> None:
+        arithmetic = Arithmetic(curvature, low_rank, score_dtype)
         how = Inversion(curvature, solver, damping, tolerance, max_iterations, preconditioner, seed)
         memory = parse_bytes(memory_limit) if isinstance(memory_limit, str) else memory_limit
         if memory < 1:
@@ -98,7 +105,7 @@ class Influence:
         gradients = PerExampleGradients(self.problem, inputs)
         self._plan = MemoryPlan.of(gradients, inputs[:1], targets[:1], memory, how.exact)
         self._inverse = InverseCurvature(gradients, self.train, how, self._plan)
-        self._scoring = Scoring(self._inverse)
+        self._scoring = Scoring(self._inverse, arithmetic)
         self.certificate = EngineCertificate(self._inverse.damping)
 
     def pairwise(self, queries: Asked, measurement: Measurement = "loss", relation: Relation | None = None) -> Tensor:
@@ -220,8 +227,7 @@ class Influence:
         return as_queries(queries, measurement, self.problem, self.train)
 
     def _first_order(self, queries: Queries, sets: Sequence[Indices]) -> Tensor:
-        pairwise = self._scoring.pairwise(self._scoring.solutions(queries))
-        return first_order_groups(pairwise, self.train, sets, self._plan.examples)
+        return first_order_groups(self._scoring.scorer(queries), self.train, sets, self._plan.examples)
 
     def _blocks(self, queries: Queries) -> Iterator[tuple[slice, Queries]]:
         """As many queries at a time as memory allows, and where they stand."""
@@ -230,8 +236,8 @@ class Influence:
     @contextmanager
     def _answer(self) -> Iterator[None]:
         """Keep certificates, time and memory of one answer."""
-        self._inverse.certificates = []
-        self.certificate = EngineCertificate(self._inverse.damping, self._inverse.certificates)
+        self._inverse.certificates, self._scoring.errors = [], []
+        self.certificate = EngineCertificate(self._inverse.damping, self._inverse.certificates, self._scoring.errors)
         start, memory = time.monotonic(), PeakMemory(self.problem.device)
         yield
         self.certificate.seconds, self.certificate.peak_memory = time.monotonic() - start, memory.growth()

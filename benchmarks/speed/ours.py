@@ -7,6 +7,8 @@ from benchmarks.speed.bench import DAMPING, DECAY, Bench, run_job, scored
 from benchmarks.speed.measure import Cost, measured
 from influence import Influence, SoftmaxCrossEntropy
 
+RANK = 4  # of the low-rank inverse
+
 
 def regression_pairwise(bench: Bench) -> Cost:
     """The exact Hessian is that of Gauss and Newton, the model being linear."""
@@ -34,6 +36,12 @@ def mlp_pairwise(bench: Bench) -> Cost:
     return scored(bench, "ours-mlp-pairwise", lambda: engine.pairwise(queries))
 
 
+def mlp_low_rank(bench: Bench) -> Cost:
+    """The engine measures the error of its scores itself, within the job."""
+    engine, queries = _engine(bench.model("mlp"), bench.train(), low_rank=RANK), bench.queries()
+    return scored(bench, "ours-mlp-low-rank", lambda: engine.pairwise(queries))
+
+
 def mlp_top(bench: Bench) -> Cost:
     engine, queries = _engine(bench.model("mlp"), bench.train()), bench.queries()
     return measured(lambda: engine.top(queries, k=20))[1]
@@ -44,8 +52,8 @@ def cnn_fit_and_self(bench: Bench) -> Cost:
     return scored(bench, "ours-cnn-fit-and-self", lambda: _engine(model, train).self_influence())
 
 
-def _engine(model: torch.nn.Module, train: tuple[Tensor, Tensor]) -> Influence:
-    return Influence(model, SoftmaxCrossEntropy(), train, curvature="ekfac", damping=DAMPING)
+def _engine(model: torch.nn.Module, train: tuple[Tensor, Tensor], low_rank: int | None = None) -> Influence:
+    return Influence(model, SoftmaxCrossEntropy(), train, curvature="ekfac", damping=DAMPING, low_rank=low_rank)
 
 
 JOBS = {
@@ -53,6 +61,7 @@ JOBS = {
     "mlp-fit": mlp_fit,
     "mlp-self": mlp_self,
     "mlp-pairwise": mlp_pairwise,
+    "mlp-low-rank": mlp_low_rank,
     "mlp-top": mlp_top,
     "cnn-fit-and-self": cnn_fit_and_self,
 }

@@ -44,5 +44,13 @@ ROWS = [
     Row("fit", "MLP: EK-FAC fit", "mlp-fit", "kronfluence", "mlp-fit", 1 / 20, memory=1 / 3),
     Row("self", "MLP: self-influence of all", "mlp-self", "kronfluence", "mlp-self", 1 / 100),
     Row("pairwise", "MLP: pairwise, exact EK-FAC", "mlp-pairwise", "kronfluence", "mlp-pairwise", 1.0),
+    Row(
+        "low-rank",
+        "MLP: pairwise, low-rank, Pearson >= .99 per query",
+        "mlp-low-rank",
+        "kronfluence",
+        "mlp-pairwise",
+        1 / 15,
+    ),
     Row("cnn", "CNN: EK-FAC fit and self-influence", "cnn-fit-and-self", "kronfluence", "cnn-fit-and-self", 1 / 5),
 ]

@@ -37,6 +37,22 @@ class LayerFactors:
     gradient_basis: Tensor | None
     eigenvalues: Tensor
 
+    def rotate_activations(self, activations: Tensor) -> Tensor:
+        """Q_A^T a for vectors a [..., in (+ 1)]."""
+        return activations if self.activation_basis is None else activations @ self.activation_basis
+
+    def rotate_gradients(self, gradients: Tensor) -> Tensor:
+        """Q_S^T g for vectors g [..., out]."""
+        return gradients if self.gradient_basis is None else gradients @ self.gradient_basis
+
+    def rotate_activations_back(self, activations: Tensor) -> Tensor:
+        """Q_A a."""
+        return activations if self.activation_basis is None else activations @ self.activation_basis.T
+
+    def rotate_gradients_back(self, gradients: Tensor) -> Tensor:
+        """Q_S g."""
+        return gradients if self.gradient_basis is None else gradients @ self.gradient_basis.T
+
     def rotate(self, matrices: Tensor) -> Tensor:
         """Q_S^T M Q_A for matrices [..., out, in (+ 1)]."""
         if self.gradient_basis is not None:

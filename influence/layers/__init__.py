@@ -2,7 +2,7 @@
 
 # The layer types register their rules.
 from influence.layers import batch_norm, convolution, embedding, group_norm, layer_norm, linear  # noqa: F401
-from influence.layers.contraction import GradientBlock, as_vectors
+from influence.layers.contraction import GradientBlock, along, as_vectors
 from influence.layers.gradients import LayerGradients, PerExampleGradients, Readings
 
-__all__ = ["GradientBlock", "LayerGradients", "PerExampleGradients", "Readings", "as_vectors"]
+__all__ = ["GradientBlock", "LayerGradients", "PerExampleGradients", "Readings", "along", "as_vectors"]

@@ -82,6 +82,11 @@ def as_vectors(gradients: PerExampleGradients, readings: Readings) -> Vectors:
     return {name: answer[name] for name in gradients.problem.parameters}
 
 
+def along(layer: LayerGradients, matrices: Tensor) -> Tensor:
+    """<c_li, M_k> of one layer's gradients with matrices [K, out, in (+ 1)], as [L, B, K]."""
+    return _form(layer).along(matrices)
+
+
 def _inner_products(left: Tensor, right: Tensor) -> Tensor:
     """Inner products of rows [L, B, P] with rows [L', B', P], [L B, L' B'], in float64, a few entries at a time."""
     pairs = zip(left.flatten(0, 1).split(ENTRIES, dim=1), right.flatten(0, 1).split(ENTRIES, dim=1), strict=True)

@@ -16,7 +16,7 @@ from influence.inverse.certificate import Certificate, NotPositiveDefiniteError
 from influence.inverse.conjugate_gradient import Preconditioner, conjugate_gradient
 from influence.problem import Data, TensorData
 from influence.scores.newton import NewtonStep
-from influence.scores.pairwise import Pairwise
+from influence.scores.pairwise import Scores
 from influence.subset import membership, take
 from influence.vectors import Vectors, add_scaled, block, scaled
 
@@ -26,7 +26,7 @@ RANK = 256  # columns of V up to which Woodbury's formula is cheaper than conjug
 BATCH = 256  # examples read at once
 
 
-def first_order_groups(pairwise: Pairwise, data: Data, sets: Sets, batch: int = BATCH) -> Tensor:
+def first_order_groups(pairwise: Scores, data: Data, sets: Sets, batch: int = BATCH) -> Tensor:
     """Sum of the influence of each set's members on each query, [Q, K], in nats; only members are looked at.
 
     Args:

@@ -28,10 +28,13 @@ def quadratic_form(ekfac: EKFAC, readings: Readings, function: Callable[[Tensor]
 
 
 def _of_layer(factors: LayerFactors, layer: LayerGradients, function: Callable[[Tensor], Tensor]) -> Tensor:
-    a, g = layer.activations, layer.gradients[0]
-    a = a if factors.activation_basis is None else a @ factors.activation_basis
-    g = g if factors.gradient_basis is None else g @ factors.gradient_basis
+    activations, gradients = layer.activations, factors.rotate_gradients(layer.gradients[0])
     weights = function(factors.eigenvalues)
-    if a.shape[1] == 1:  # an outer product: no gradient is built
-        return ((g[:, 0].square() @ weights) * a[:, 0].square()).sum(dim=1)
-    return torch.einsum("boi,oi->b", torch.einsum("bto,bti->boi", g, a).square(), weights)
+    if activations.shape[1] == 1:  # an outer product: no gradient is built
+        a = factors.rotate_activations(activations[:, 0])
+        return ((gradients[:, 0].square() @ weights) * a.square()).sum(dim=1)
+    # Rotated before the sum over positions or after it, whichever are fewer: positions or outputs.
+    before = activations.shape[1] < gradients.shape[2]
+    sums = gradients.mT @ (factors.rotate_activations(activations) if before else activations)
+    squares = (sums if before else factors.rotate_activations(sums)).square_()
+    return (squares * weights).sum(dim=(1, 2))

@@ -11,24 +11,16 @@ The first two are theta-RelatIF and l-RelatIF (Barshan, Brunet & Dziugaite 2020)
 helpful. None predicts what leaving z out does to q's loss, and none depends on n.
 """
 
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from influence.layers import PerExampleGradients, Readings
+from influence.layers import Readings
 from influence.scores.norms import Norms, Order
+from influence.scores.pairwise import Scores
 
 Relation = Literal["theta-relative", "loss-relative", "cosine"]
-
-
-class Scores(Protocol):
-    """Influence of training examples on queries, as `Pairwise`."""
-
-    gradients: PerExampleGradients
-    examples: int
-
-    def from_readings(self, readings: Readings) -> Tensor: ...
 
 
 def order_of(relation: Relation) -> Order:
@@ -52,16 +44,15 @@ class RelativeInfluence:
 
     def __init__(self, pairwise: Scores, norms: Norms, query_norms: Tensor | None = None) -> None:
         self.pairwise, self.norms, self.query_norms = pairwise, norms, query_norms
+        self.gradients, self.examples = pairwise.gradients, pairwise.examples
 
     def batch(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Relative influence of each example of a batch on each query, [Q, B]."""
-        return self.from_readings(self.pairwise.gradients.read(inputs, targets=targets))
+        return self.from_readings(self.gradients.read(inputs, targets=targets))
 
     def from_readings(self, readings: Readings) -> Tensor:
         """The same, of gradients already read with L = 1."""
-        scores = _over(
-            self.pairwise.examples * self.pairwise.from_readings(readings), self.norms.from_readings(readings)
-        )
+        scores = _over(self.examples * self.pairwise.from_readings(readings), self.norms.from_readings(readings))
         return scores if self.query_norms is None else _over(scores, self.query_norms.unsqueeze(1))
 
 
