@@ -12,7 +12,7 @@ from tasks.parameters import IdxSource, Parameters, load_parameters
 from tasks.stage import check_version
 from tasks.workspace import Workspace
 
-MODEL_STAGES = ("train", "precondition", "score", "flag")  # those that build the model
+MODEL_STAGES = ("train", "precondition", "score", "validate", "flag")  # those that build the model
 
 
 def check(root: Path, targets: list[str] | None = None) -> None:

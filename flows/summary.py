@@ -35,6 +35,8 @@ def summarise(root: Path, outcomes: dict[str, str]) -> Summary:
     facts: list[tuple[str, str]] = []
     if "train" in outcomes:
         facts += _accuracy(_metrics(workspace.model_metrics))
+    if "validate" in outcomes:
+        facts += _trust(_metrics(workspace.validation_metrics))
     if "flag" in outcomes:
         facts += _count("Flagged for review", _metrics(workspace.flag_metrics).get("flagged"))
     if "report" in outcomes:
@@ -93,6 +95,14 @@ def _accuracy(metrics: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _count(name: str, value: object) -> list[tuple[str, str]]:
     return [(name, f"{value:,}")] if isinstance(value, int) else []
+
+
+def _trust(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """The verdict, with what speaks against relying on it."""
+    if "verdict" not in metrics:
+        return []
+    warnings = [f"Warning: {warning}." for warning in metrics["warnings"]]
+    return [("Trust", " ".join([metrics["verdict"], *warnings]))]
 
 
 def _planted(metrics: dict[str, Any]) -> list[tuple[str, str]]:

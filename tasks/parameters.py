@@ -161,6 +161,18 @@ class Score(Section):
     shards: Annotated[int, Field(ge=1, le=1000)] = 8
 
 
+class Validate(Section):
+    subsets: Annotated[int, Field(ge=0)] = 10  # random halves the model is trained on again; 0: none, and no verdict
+    seeds: Annotated[int, Field(ge=1)] = 2  # of each; two or more tell the ceiling
+    examples: Annotated[int, Field(ge=0)] = 40  # left out one by one of small models linear in their parameters
+
+    @model_validator(mode="after")
+    def _check(self) -> "Validate":
+        if self.subsets in (1, 2):
+            raise ValueError("subsets are ranked: give at least 3, or 0 for none")
+        return self
+
+
 class Flag(Section):
     inspect: Share = 0.05  # share of the training set a person is asked to look at
     neighbours: Annotated[int, Field(ge=1)] = 20
@@ -182,6 +194,7 @@ class Parameters(Section):
     train: Train = Train()
     precondition: Precondition = Precondition()
     score: Score = Score()
+    validation: Annotated[Validate, Field(alias="validate")] = Validate()  # pydantic has a method of that name
     flag: Flag = Flag()
     report: Report = Report()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 SplitName = Literal["train", "validation", "test"]
+HeldOut = Literal["validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
@@ -73,6 +74,15 @@ class Workspace:
     @property
     def top(self) -> Path:
         return self.root / "scores/top.parquet"
+
+    # validate
+    @property
+    def validation_metrics(self) -> Path:
+        return self.root / "validation/metrics.json"
+
+    @property
+    def retrained(self) -> Path:
+        return self.root / "validation/retrained.csv"
 
     # flag
     @property

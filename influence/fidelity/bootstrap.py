@@ -3,7 +3,7 @@
 The same draws serve every method, so that a difference of two of them is measured on the same samples.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -25,9 +25,9 @@ class Estimate:
         """Half the length of the interval: the number after ±."""
         return (self.high - self.low) / 2
 
-    def overlaps(self, other: "Estimate") -> bool:
-        """Whether the two intervals have a value in common."""
-        return self.low <= other.high and other.low <= self.high
+    def rounded(self, digits: int = 4) -> dict[str, float]:
+        """The three numbers by name, as a file of metrics has them."""
+        return {name: round(value, digits) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ def minimise(
     tolerance: float = 1e-10,
     near_steps: int = 100,
     max_factors: int = 20,
+    damping: float = 0.0,
 ) -> Problem:
     """Train a model to the minimum of its objective, from the parameters that it has, in place.
 
@@ -39,6 +40,8 @@ def minimise(
         tolerance: norm of the objective's gradient at which it is done.
         near_steps: of L-BFGS.
         max_factors: Hessians that may be factored.
+        damping: added to them, in absolute units: where a direction leaves the objective as it is, such as one bias for
+            all classes, the Hessian is singular, and a little damping stays away from that direction.
 
     Returns:
         The model at its minimum.
@@ -58,7 +61,7 @@ def minimise(
         if float(norm(slope)) <= tolerance:
             return problem
         curvature = choose_gauss_newton(gradients, data) + Regularisation(problem)
-        slope = _descend(problem, data, Direct(curvature, problem.parameters), slope, tolerance)
+        slope = _descend(problem, data, Direct(curvature, problem.parameters, damping), slope, tolerance)
     raise NotConvergedError(
         f"training stopped at a gradient of norm {float(norm(slope)):.3g}, not {tolerance:g}, after {max_factors} "
         "Newton steps: check that the objective is convex, or ask for less"

@@ -93,6 +93,7 @@ class ReportData:
     scores: dict[SplitName, dict[str, float]]  # loss and accuracy of each split, as far as measured
     curve: list[EpochRow]
     curvature: dict[str, Any]  # curvature/report.json
+    validation: dict[str, Any]  # validation/metrics.json
     self_influence: np.ndarray  # [N], in the order of flags/signals.parquet
     flagged: np.ndarray  # bool [N]
     queries: list[Query]

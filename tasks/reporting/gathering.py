@@ -41,8 +41,9 @@ def gather(workspace: Workspace, parameters: Parameters) -> ReportData:
     flags = _flags(workspace, truth)
     cards = flags[: parameters.report.pictures]
     queries = _queries(workspace)
-    encoding, model, curvature = map(
-        read_json, (workspace.encoding, workspace.model_metrics, workspace.curvature_report)
+    encoding, model, curvature, validation = map(
+        read_json,
+        (workspace.encoding, workspace.model_metrics, workspace.curvature_report, workspace.validation_metrics),
     )
     flagged_ids = pa.array([flag.example_id for flag in flags], pa.string())
     return ReportData(
@@ -60,6 +61,7 @@ def gather(workspace: Workspace, parameters: Parameters) -> ReportData:
         scores={split: _split_scores(model, split) for split in SPLITS},
         curve=_curve(workspace),
         curvature=curvature,
+        validation=validation,
         self_influence=signals["self_influence"].to_numpy(),
         flagged=_member(signals["example_id"], flagged_ids),
         queries=queries,

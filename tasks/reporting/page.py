@@ -25,6 +25,11 @@ DETECTOR_NAMES = {
     "neighbours": "Neighbours disagree",
     "random": "Random order",
 }
+METHOD_NAMES = {
+    "influence": "Influence, as in this report",
+    "gradient_product": "Gradient product",
+    "similarity": "Similarity of features",
+}
 DRAWN_DETECTORS = ("random", "self_influence", "margin", "loss", "flags")  # the last lies on top
 
 
@@ -39,6 +44,7 @@ def render_report(data: ReportData) -> str:
         verdict=summary.detection_verdict(data),
         most_confused=summary.most_confused(data),
         detector_names=DETECTOR_NAMES,
+        method_names=METHOD_NAMES,
         recall_chart=_recall_chart(data),
         loss_chart=_loss_chart(data),
         histogram=_histogram(data),

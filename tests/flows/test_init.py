@@ -18,7 +18,7 @@ from tasks.errors import UserError
 from tasks.parameters import load_parameters
 
 REPOSITORY = Path(__file__).parents[2]
-STAGES = ["prepare", "train", "precondition", "score", "flag", "report"]
+STAGES = ["prepare", "train", "precondition", "score", "validate", "flag", "report"]
 
 
 @pytest.fixture
@@ -82,7 +82,8 @@ def test_own_code_is_among_the_dependencies(repository: Path) -> None:
     initialise(repository, Path("people.csv"), Hints(), factory="nets:build")
     check(repository)
     stages = yaml.safe_load((repository / "dvc.yaml").read_text())["stages"]
-    assert [name for name in stages if "nets.py" in stages[name]["deps"]] == ["train", "precondition", "score", "flag"]
+    reading = [name for name in stages if "nets.py" in stages[name]["deps"]]
+    assert reading == ["train", "precondition", "score", "validate", "flag"]
 
 
 def test_outside_of_git_and_below_its_top(tmp_path: Path, repository: Path) -> None:

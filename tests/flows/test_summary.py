@@ -39,6 +39,13 @@ def test_nothing_is_said_of_stages_that_were_not_asked_for(tmp_path: Path) -> No
     assert [name for name, _ in summarise(tmp_path, {"train": "Completed"}).facts] == ["Accuracy"]
 
 
+def test_the_verdict_on_the_scores_comes_with_its_warnings(tmp_path: Path) -> None:
+    here = workspace(tmp_path)
+    write_json(here.validation_metrics, {"verdict": "Trust the order.", "warnings": ["few subsets"]})
+    facts = dict(summarise(tmp_path, {**OUTCOMES, "validate": "Completed"}).facts)
+    assert facts["Trust"] == "Trust the order. Warning: few subsets."
+
+
 def test_nothing_is_said_of_errors_where_none_were_planted(tmp_path: Path) -> None:
     write_json(workspace(tmp_path).report_metrics, {"planted": 0})
     assert "Planted errors found" not in dict(summarise(tmp_path, OUTCOMES).facts)

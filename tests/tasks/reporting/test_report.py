@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tasks.artifacts import write_json
 from tasks.errors import UserError
 from tasks.parameters import load_parameters
 from tasks.report import run
@@ -99,6 +100,17 @@ def test_a_model_that_was_given_has_no_loss_curve(make_workspace: MakeWorkspace)
     page, _ = report(workspace)
     assert "weights from <bdi><code>mine/&lt;b&gt;.safetensors</code></bdi>" in page
     assert "Loss by epoch" not in page
+
+
+def test_the_verdict_on_the_scores_is_there_with_its_warnings(make_workspace: MakeWorkspace) -> None:
+    workspace = make_workspace()
+    page, _ = report(workspace)
+    assert "LDS 0.48 ± 0.03 over 20 queries; &lt;b&gt;ceiling&lt;/b&gt; 0.62." in page
+    assert "The scores are not measurably better than the gradient product." in page
+    assert '<td class="number">0.45 to 0.51</td>' in page and '<th scope="row">Ceiling</th>' in page
+    write_json(workspace.validation_metrics, {"verdict": "Not measured: x.", "warnings": [], "queries": 20})
+    page, _ = report(workspace)
+    assert "Not measured: x." in page and "Agreement with retraining" not in page
 
 
 def test_a_report_without_a_flag(make_workspace: MakeWorkspace) -> None:

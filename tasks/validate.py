@@ -1,0 +1,126 @@
+"""How far the scores can be trusted: models are retrained, and what the scores predicted of them is compared."""
+
+import csv
+import io
+from typing import Any
+
+from torch import Tensor
+
+from influence.inverse import NotPositiveDefiniteError
+from influence.retraining import NotConvergedError
+from tasks.artifacts import read_json, write_json, write_text
+from tasks.dataset import load_split
+from tasks.determinism import derived_seed, deterministic
+from tasks.device import device_slot
+from tasks.errors import UserError
+from tasks.parameters import Parameters
+from tasks.problem import load_gradients
+from tasks.score import load_queries
+from tasks.stage import Work, main
+from tasks.validation import halves, leave_one_out
+from tasks.validation.methods import INFLUENCE, Methods
+from tasks.validation.verdict import Verdict, judge_halves, judge_leave_one_out, judge_solver, unmeasured
+from tasks.workspace import Workspace
+
+SAMPLE = 7  # purpose of random numbers
+SMALLEST = 4  # training examples; halves of fewer are no training sets
+Found = tuple[dict[str, Any], Verdict, Tensor, Tensor]  # measured, in words, and what was predicted and came
+
+
+def run(workspace: Workspace, parameters: Parameters) -> Work:
+    """Write validation/metrics.json and validation/retrained.csv.
+
+    Models linear in their parameters, if small, are retrained exactly without single examples. Others are trained again
+    on random halves of the training set, the way they were trained first.
+
+    Raises:
+        UserError: an artifact of an earlier stage is missing, or is of other data.
+    """
+    train, validation = load_split(workspace, "train"), load_split(workspace, "validation")
+    memory, report = parameters.compute.memory_bytes, read_json(workspace.curvature_report)
+    with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
+        gradients = load_gradients(workspace, parameters, train, device)
+        queries = load_queries(workspace, device)
+        methods = Methods(workspace, gradients, queries, train, validation, memory)
+        measured, verdict, predicted, actual = _measure(workspace, parameters, methods)
+    warnings = [*verdict.warnings, *judge_solver(report)]
+    solver = {key: report[key] for key in ("converged", "largest_residual", "median_residual", "damping")}
+    content = {"verdict": verdict.text, "warnings": warnings, "queries": len(queries.ids), **measured, "solver": solver}
+    write_json(workspace.validation_metrics, content)
+    write_text(workspace.retrained, _rows(predicted, actual))
+    print(f"validate: {verdict.text}", flush=True)
+    for warning in warnings:
+        print(f"validate: WARNING: {warning}", flush=True)
+    return Work(len(train), str(device))
+
+
+def _measure(workspace: Workspace, parameters: Parameters, methods: Methods) -> Found:
+    settings, examples = parameters.validation, len(methods.train)
+    problem, queries = methods.gradients.problem, len(methods.queries.ids)
+    count = min(settings.examples, examples - 1)
+    linear = leave_one_out.is_small_and_linear(problem, methods.inputs[:2])
+    if linear and count >= SMALLEST and parameters.train.weight_decay > 0:
+        try:
+            print(f"validate: retraining exactly without each of {count} examples", flush=True)
+            seed = derived_seed(parameters.seed, SAMPLE)
+            left_out = leave_one_out.leave_out(methods, count, seed, parameters.compute.memory_bytes)
+        except (NotConvergedError, NotPositiveDefiniteError) as error:
+            print(f"validate: exact retraining failed ({error}); halves are retrained instead", flush=True)
+        else:
+            measured = leave_one_out.measure(left_out)
+            about = {"method": "exact leave-one-out", "examples": count, **measured}
+            found = left_out.predicted[INFLUENCE].mean(dim=0), left_out.actual.mean(dim=0)
+            return about, judge_leave_one_out(measured, count, queries), *found
+    if reason := _why_not(parameters, examples):
+        return {"method": "none"}, unmeasured(reason), *[methods.targets.new_zeros(0)] * 2
+    epochs = _epochs(workspace)
+    truth = halves.retrain(workspace, parameters, methods.train, methods, epochs)
+    predicted = methods.left_out(~truth.members)
+    measured = halves.measure(truth, predicted)
+    about = {
+        "method": "retraining on random halves",
+        "subsets": settings.subsets,
+        "seeds": settings.seeds,
+        "epochs": epochs,
+        **measured,
+    }
+    losses = truth.losses.mean(dim=(0, 1))
+    verdict = judge_halves(measured, settings.subsets, settings.seeds, queries)
+    return about, verdict, predicted[INFLUENCE].mean(dim=0), losses
+
+
+def _why_not(parameters: Parameters, examples: int) -> str | None:
+    """Why nothing is retrained on halves, if so."""
+    if parameters.train.checkpoint is not None:
+        return "the weights were given, and the training that made them is not known"
+    if parameters.validation.subsets == 0:
+        return "`validate.subsets` is 0"
+    if examples < 2 * SMALLEST:
+        return f"there are {examples} training examples only"
+    return None
+
+
+def _epochs(workspace: Workspace) -> int:
+    """Epochs that made the weights that were kept.
+
+    Raises:
+        UserError: model/metrics.json does not say.
+    """
+    epochs = read_json(workspace.model_metrics).get("best_epoch")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise UserError(f"{workspace.model_metrics} says of no epoch whose weights were kept: rerun train")
+    return epochs
+
+
+def _rows(predicted: Tensor, actual: Tensor) -> str:
+    """Mean over the queries, a line for each model that was retrained: `dvc plots` draws one against the other."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["predicted", "actual"])
+    for pair in zip(predicted.tolist(), actual.tolist(), strict=True):
+        writer.writerow([f"{value:.6g}" for value in pair])
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    main("validate", run)

@@ -1,0 +1,1 @@
+"""How far a run's scores can be trusted: measured against retraining, and said in words."""
