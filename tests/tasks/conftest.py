@@ -90,7 +90,7 @@ def _column(kind: str, values: np.ndarray) -> pa.Array:
     return pa.ExtensionArray.from_storage(column_type, storage)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_prepared() -> Callable[..., Workspace]:
     """`write_prepared`, for tests: make_prepared(tmp_path, kind="table", train={"epochs": 3})."""
     return write_prepared
