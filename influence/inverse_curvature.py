@@ -152,7 +152,7 @@ class InverseCurvature:
         return choose_gauss_newton(self.gradients, data, self.plan.working)
 
     def _fitted(self) -> EKFAC | Diagonal | Identity | None:
-        arguments = (self.gradients, self.train, self.plan.examples, EXACT_LABELS)
+        arguments = (self.gradients, self.train, self.plan.read, EXACT_LABELS)
         match self.how.curvature:
             case "ekfac":
                 return fit_ekfac(*arguments)
@@ -169,7 +169,7 @@ class InverseCurvature:
         if not isinstance(damping, Relative):
             return damping
         # The diagonal has the trace of the Gauss-Newton matrix, for one pass over the data.
-        known = self.approximation or fit_diagonal(self.gradients, self.train, self.plan.examples, EXACT_LABELS)
+        known = self.approximation or fit_diagonal(self.gradients, self.train, self.plan.read, EXACT_LABELS)
         return absolute(damping, known.mean_eigenvalue())
 
     def _exact_curvature(self) -> LinearOperator | None:

@@ -8,8 +8,8 @@ from torch import Tensor
 from influence.layers import GradientBlock, PerExampleGradients
 from influence.memory import activations_per_example
 
-LARGEST_BATCH = 512  # more examples at once gain no speed on a GPU
-CACHED_BATCH = 128  # and on a CPU more lose some: what is read of a batch leaves the caches
+LARGEST_BATCH = 512  # more examples at once gain no speed
+CACHED_BATCH = 128  # of what is only read, more lose some on a CPU: it leaves the caches
 LARGEST_BLOCK = 64  # nor more vectors solved for in one block
 ITERATIVE_COPIES = 16  # of a block of vectors that live at once while a solver iterates
 CLOSED_COPIES = 8  # and while an approximation is inverted in closed form
@@ -28,7 +28,8 @@ class MemoryPlan:
         working: bytes for the intermediate results of one batch.
         solved: vectors solved for in one block.
         scored: queries that training examples are scored against in one pass over them.
-        examples: training examples at once.
+        examples: training examples scored at once.
+        read: training examples at once where they meet no queries.
     """
 
     curvature: int
@@ -37,6 +38,7 @@ class MemoryPlan:
     solved: int
     scored: int
     examples: int
+    read: int
 
     @classmethod
     def of(
@@ -55,7 +57,7 @@ class MemoryPlan:
         vector = size * gradients.problem.parameter_count
         solutions, copies = (limit // 8, ITERATIVE_COPIES) if exact else (limit // 2, CLOSED_COPIES)
         scored = max(1, solutions // (SOLUTIONS * vector))
-        largest = CACHED_BATCH if inputs.device.type == "cpu" else LARGEST_BATCH
+        read = CACHED_BATCH if inputs.device.type == "cpu" else LARGEST_BATCH
         example = _bytes_of_example(gradients, inputs, targets) + 2 * size * scored * _widest_output(gradients)
         return cls(
             curvature=limit // 2,
@@ -63,7 +65,8 @@ class MemoryPlan:
             working=limit // 4,
             solved=max(1, min(LARGEST_BLOCK, limit // 4 // (copies * vector))),
             scored=scored,
-            examples=max(1, min(largest, limit // 4 // example)),
+            examples=max(1, min(LARGEST_BATCH, limit // 4 // example)),
+            read=max(1, min(read, limit // 4 // example)),
         )
 
 

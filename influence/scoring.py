@@ -113,7 +113,7 @@ class Scoring:
         ekfac, plan, device = self.inverse.approximation, self.inverse.plan, self.inverse.device
         if isinstance(ekfac, EKFAC):
             own = SelfInfluence(ekfac, self.inverse.shift, len(self.train))
-            yield from (own.batch(*batch) for batch in self.train.batches(plan.examples, device))
+            yield from (own.batch(*batch) for batch in self.train.batches(plan.read, device))
             return
         regularisation = block(self.gradients.problem.regularisation_gradient())
         for inputs, targets in self.train.batches(plan.solved, device):

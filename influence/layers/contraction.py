@@ -12,6 +12,7 @@ from influence.layers.rule import from_matrix, to_matrix
 from influence.vectors import Vectors, rows
 
 ENTRIES = 4096  # of a gradient multiplied in float64 at once
+IMAGES = 2**21  # numbers between two products of a contraction
 
 
 class GradientBlock:
@@ -108,6 +109,11 @@ class _Outer:
         self.tensors = (self.activations, self.gradients)
 
     def along(self, matrices: Tensor) -> Tensor:
+        # A few matrices at a time, so that what lies between the two products stays in the caches.
+        size = max(1, IMAGES // (len(self.activations) * matrices.shape[1]))
+        return torch.cat([self._along(part) for part in matrices.split(size)], dim=2)
+
+    def _along(self, matrices: Tensor) -> Tensor:
         columns, outputs, _ = matrices.shape
         images = (self.activations @ matrices.flatten(0, 1).T).view(-1, columns, outputs)
         return torch.einsum("lbo,bko->lbk", self.gradients, images)
