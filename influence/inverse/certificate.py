@@ -80,6 +80,11 @@ def multiply(operator: LinearOperator, vectors: Vectors) -> Vectors:
     """
     image = operator @ vectors
     if not all_finite(image):
+        if not all_finite(vectors):
+            raise FloatingPointError(
+                "the solver met NaN or infinity: the operator is singular, or nearly so, along a right-hand side; add "
+                "damping or weight decay"
+            )
         raise FloatingPointError("the operator returned NaN or infinity: the model's outputs or the data overflow")
     return image
 
