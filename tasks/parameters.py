@@ -165,6 +165,8 @@ class Validate(Section):
     subsets: Annotated[int, Field(ge=0)] = 10  # random halves the model is trained on again; 0: none, and no verdict
     seeds: Annotated[int, Field(ge=1)] = 2  # of each; two or more tell the ceiling
     examples: Annotated[int, Field(ge=0)] = 40  # left out one by one of small models linear in their parameters
+    removal: list[Annotated[float, Field(gt=0.0, lt=1.0)]] = []  # shares of the most helpful examples to leave out
+    stability: Annotated[int, Field(ge=0)] = 0  # other seeds whose top lists are compared with those of the run
 
     @model_validator(mode="after")
     def _check(self) -> "Validate":

@@ -4,6 +4,7 @@ import csv
 import io
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from influence.inverse import NotPositiveDefiniteError
@@ -17,8 +18,9 @@ from tasks.parameters import Parameters
 from tasks.problem import load_gradients
 from tasks.score import load_queries
 from tasks.stage import Work, main
-from tasks.validation import halves, leave_one_out
+from tasks.validation import halves, leave_one_out, removal, stability
 from tasks.validation.methods import INFLUENCE, Methods
+from tasks.validation.retrainer import Retrainer
 from tasks.validation.verdict import Verdict, judge_halves, judge_leave_one_out, judge_solver, unmeasured
 from tasks.workspace import Workspace
 
@@ -72,9 +74,10 @@ def _measure(workspace: Workspace, parameters: Parameters, methods: Methods) -> 
             found = left_out.predicted[INFLUENCE].mean(dim=0), left_out.actual.mean(dim=0)
             return about, judge_leave_one_out(measured, count, queries), *found
     if reason := _why_not(parameters, examples):
-        return {"method": "none"}, unmeasured(reason), *[methods.targets.new_zeros(0)] * 2
+        return {"method": "none"}, unmeasured(reason), torch.empty(0), torch.empty(0)
     epochs = _epochs(workspace)
-    truth = halves.retrain(workspace, parameters, methods.train, methods, epochs)
+    retrainer = Retrainer(workspace, parameters, methods, epochs)
+    truth = halves.retrain(retrainer, settings.subsets, settings.seeds)
     predicted = methods.left_out(~truth.members)
     measured = halves.measure(truth, predicted)
     about = {
@@ -82,10 +85,16 @@ def _measure(workspace: Workspace, parameters: Parameters, methods: Methods) -> 
         "subsets": settings.subsets,
         "seeds": settings.seeds,
         "epochs": epochs,
+        "queries": queries,
         **measured,
     }
+    if settings.removal:
+        removals = removal.remove(retrainer, methods, settings.removal, settings.seeds)
+        about["removal"] = removal.measure(removals)
+    if settings.stability:
+        about["stability"] = stability.compare(retrainer, parameters, methods, settings.stability)
     losses = truth.losses.mean(dim=(0, 1))
-    verdict = judge_halves(measured, settings.subsets, settings.seeds, queries)
+    verdict = judge_halves(about)
     return about, verdict, predicted[INFLUENCE].mean(dim=0), losses
 
 

@@ -23,12 +23,12 @@ class Verdict:
     warnings: list[str]
 
 
-def judge_halves(measured: dict[str, Any], subsets: int, seeds: int, queries: int) -> Verdict:
-    """Of datamodelling scores, see `halves.measure`."""
+def judge_halves(measured: dict[str, Any]) -> Verdict:
+    """Of what retraining on halves has measured, as validation/metrics.json has it."""
     own, ceiling = measured["scores"]["influence"], measured["ceiling"]
     ground = (
-        f"Scores rank {subsets} random halves of the training set, on which the model was trained again with "
-        f"{_seeds(seeds)}, with LDS {_estimate(own)} over {queries} queries; "
+        f"Scores rank {measured['subsets']} random halves of the training set, on which the model was trained again "
+        f"with {_seeds(measured['seeds'])}, with LDS {_estimate(own)} over {measured['queries']} queries; "
         + (f"ceiling {_estimate(ceiling)}" if ceiling else "ceiling unknown, since it takes two seeds")
         + f"; {_others(measured)}."
     )
@@ -45,7 +45,8 @@ def judge_halves(measured: dict[str, Any], subsets: int, seeds: int, queries: in
         if own["low"] <= 0
         else "Trust the order of the top lists, not their size."
     )
-    return Verdict(f"{ground} {advice}", warnings)
+    further = [*map(_removal, measured.get("removal", [])), *_stability(measured.get("stability"))]
+    return Verdict(" ".join([ground, *further, advice]), warnings)
 
 
 def judge_leave_one_out(measured: dict[str, Any], examples: int, queries: int) -> Verdict:
@@ -92,6 +93,26 @@ def judge_solver(report: dict[str, Any]) -> list[str]:
     if report.get("negative_curvature"):
         found.append(f"the solver met negative curvature for {report['negative_curvature']} queries")
     return found
+
+
+def _removal(row: dict[str, Any]) -> str:
+    """Of `removal.measure`."""
+    rises = {name: f"{row[name]['value']:+.3f}" for name in ("influence", "similarity", "random")}
+    return (
+        f"Without the {row['removed']:,} examples that they hold most helpful the mean loss of the queries changes by "
+        f"{rises['influence']} nats; without as many by similarity of features by {rises['similarity']}, at random by "
+        f"{rises['random']}."
+    )
+
+
+def _stability(found: dict[str, Any] | None) -> list[str]:
+    """Of `stability.compare`."""
+    if found is None:
+        return []
+    return [
+        f"With another seed {found['overlap']:.0%} of the {found['k']} at the top stay there "
+        f"({found['by_chance']:.1%} by chance)."
+    ]
 
 
 def _no_better(measured: dict[str, Any]) -> list[str]:

@@ -1,7 +1,6 @@
 """The validate stage: retraining on toy data, and warnings where the scores are in fact bad."""
 
 import csv
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,9 +23,13 @@ from tasks.fitting import Fit
 from tasks.models import build
 from tasks.parameters import load_parameters
 from tasks.predict import evaluate
+from tasks.problem import load_gradients
+from tasks.score import load_queries
 from tasks.tensors import read_tensors, write_tensors
 from tasks.validate import run
-from tasks.validation.halves import reader
+from tasks.validation import halves
+from tasks.validation.methods import Methods
+from tasks.validation.retrainer import Retrainer, reader
 from tasks.workspace import Workspace
 
 BUDGET = {"subsets": 24, "seeds": 2}
@@ -92,12 +95,13 @@ def test_a_half_is_trained_as_the_train_stage_would(network: Workspace) -> None:
     states: list[dict[str, torch.Tensor]] = []
     fit.run(lambda state: states.append(state.weights))
     model.load_state_dict(states[epochs - 1])
-    (shard,) = (network.work / "validate").glob("*/0000.safetensors")
-    _, metadata = read_tensors(network.queries)
-    positions = np.array([validation.ids.index(query) for query in json.loads(metadata["query_ids"])])
-    inputs, labels = validation.batch(positions)
-    expected = objective.loss(model(inputs), labels).detach()
-    torch.testing.assert_close(read_tensors(shard)[0]["losses"][0], expected, rtol=1e-3, atol=1e-4)
+    queries = load_queries(network, torch.device("cpu"))
+    gradients = load_gradients(network, parameters, data, torch.device("cpu"))
+    methods = Methods(network, gradients, queries, data, validation, 2**28)
+    found = halves.retrain(Retrainer(network, parameters, methods, epochs), subsets=24, seeds=2)
+    assert found.members[0].nonzero().squeeze(1).tolist() == half.tolist()
+    expected = objective.loss(model(methods.inputs), methods.targets).detach()
+    torch.testing.assert_close(found.losses[0, :, 0].float(), expected, rtol=1e-3, atol=1e-4)
     assert evaluate(model, validation, objective, 64).accuracy > 0.5
 
 
@@ -190,6 +194,20 @@ def test_given_weights_are_not_trained_again(copy_scored: MakeWorkspace) -> None
     assert workspace.retrained.read_text() == "predicted,actual\n"
 
 
+def test_removal_and_stability_are_measured_where_asked_for(network: Workspace, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "more")
+    shutil.copytree(network.root, workspace.root)
+    _add_budget(workspace, {**BUDGET, "removal": [0.3], "stability": 1})
+    found = validated(workspace)
+    (row,) = found["removal"]
+    assert row["removed"] == 36 and row["influence"]["low"] > row["random"]["value"]
+    lists = found["stability"]
+    assert lists["by_chance"] == round(20 / 120, 4) < lists["overlap"] <= 1 and lists["rank_correlation"] > 0
+    assert "Without the 36 examples that they hold most helpful" in found["verdict"]
+    assert "of the 20 at the top stay there (16.7% by chance)" in found["verdict"]
+    assert found["scores"] == read_json(network.validation_metrics)["scores"]
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(network: Workspace, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "killed")
@@ -211,6 +229,6 @@ def test_examples_are_read_alike_from_memory_and_one_by_one(network: Workspace, 
     assert torch.equal(inputs, expected[0]) and torch.equal(labels, expected[1])
 
 
-def _add_budget(workspace: Workspace, budget: dict[str, int]) -> None:
+def _add_budget(workspace: Workspace, budget: dict[str, Any]) -> None:
     content = yaml.safe_load(workspace.parameters.read_text())
     workspace.parameters.write_text(yaml.safe_dump({**content, "validate": budget}))

@@ -1,0 +1,119 @@
+"""The model trained again on parts of its training set, the way it was trained first.
+
+As many epochs as made the weights that were kept, the same plan of learning rates, and no look at the validation
+examples, since those are the queries.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from influence.objective import SoftmaxCrossEntropy
+from influence.retraining import Retraining, Run, stacked_outputs
+from influence.retraining.descent import Read
+from influence.vectors import Vectors
+from tasks.artifacts import PACKAGE, content_hash, fingerprint
+from tasks.dataset import Split
+from tasks.determinism import derived_seed
+from tasks.fitting import recipe
+from tasks.models import build, factory_source
+from tasks.parameters import Parameters
+from tasks.progress import Progress
+from tasks.shards import Shards
+from tasks.validation.methods import Methods
+from tasks.workspace import Workspace
+
+SEEDS = 6  # purpose of random numbers
+
+
+class Retrainer:
+    """Trains again, and keeps what came of it.
+
+    What is kept is named by what was trained, and stays when the stage is done: a change of the curvature, or a larger
+    budget, is measured without training anything twice.
+
+    Args:
+        workspace: of the run.
+        parameters: of the run.
+        methods: the queries, and the training set.
+        epochs: that made the model.
+    """
+
+    def __init__(self, workspace: Workspace, parameters: Parameters, methods: Methods, epochs: int) -> None:
+        self.parameters, self.methods, self.epochs = parameters, methods, epochs
+        self.train, self.device = methods.train, methods.inputs.device
+        self.objective = SoftmaxCrossEntropy(parameters.train.weight_decay)
+        memory = parameters.compute.memory_bytes
+        read = reader(self.train, self.device, memory)
+        self._retraining = Retraining(self.start, self.objective, recipe(parameters.train), read, memory)
+        self._shards = Shards(workspace.work, "validate", self._identity(workspace))
+
+    def start(self, seed: int) -> nn.Module:
+        """The model where the training of this seed starts."""
+        return build(self.parameters.train, self.train.encoding, seed).to(self.device)
+
+    def seeds(self, count: int) -> list[int]:
+        """Seeds of the run's trainings; none is that of the model itself."""
+        return [derived_seed(self.parameters.seed, SEEDS, index) for index in range(count)]
+
+    def losses(self, runs: list[Run], title: str) -> Tensor:
+        """Loss of every query on every model trained, nats, [K, Q]."""
+
+        def evaluate(states: Vectors) -> Vectors:
+            outputs = stacked_outputs(self.start(0), self.objective, states, self.methods.inputs)
+            return {"losses": torch.stack([self.objective.loss(row, self.methods.targets) for row in outputs])}
+
+        return torch.cat([kept["losses"] for kept in self._kept(runs, title, "losses", evaluate)]).double()
+
+    def models(self, runs: list[Run], title: str) -> list[nn.Module]:
+        """The models trained, in evaluation mode."""
+        found = []
+        for states in self._kept(runs, title, "model", lambda states: states):
+            for index in range(len(next(iter(states.values())))):
+                model = self.start(0)
+                model.load_state_dict({name: value[index] for name, value in states.items()})
+                found.append(model.eval())
+        return found
+
+    def _kept(self, runs: list[Run], title: str, kind: str, keep: Callable[[Vectors], Vectors]) -> list[Vectors]:
+        chunks = {_name(kind, chunk): chunk for chunk in self._retraining.chunks(runs)}
+        finished = sum(len(chunk) for name, chunk in chunks.items() if self._shards.done(name))
+        progress = Progress(f"validate: {title}", len(runs), "models", done=finished)
+
+        def compute(name: str) -> Vectors:
+            found = keep(self._retraining.train(chunks[name], self.epochs))
+            progress.advance(len(chunks[name]))
+            return found
+
+        self._shards.run(list(chunks), compute)
+        return [self._shards.read(name) for name in chunks]
+
+    def _identity(self, workspace: Workspace) -> str:
+        """Of all that decides what a training gives, but for the examples and the seed."""
+        source = factory_source(self.parameters.train.factory)
+        return fingerprint(
+            self.parameters.model_dump(mode="json", include={"compute", "train"}),
+            [self.epochs, self._retraining.together],
+            [content_hash(path) for path in (workspace.encoding, workspace.split("train"))],
+            content_hash(workspace.split("validation")),
+            self.methods.queries.ids,
+            content_hash(source) if source else None,
+            [version(PACKAGE), torch.__version__, self.device.type, torch.get_num_threads()],  # bits depend on these
+        )
+
+
+def reader(split: Split, device: torch.device, memory: int) -> Read:
+    """Reads examples by position: from tensors made once where a quarter of the memory holds them, else one by one."""
+    inputs, _ = split.batch(slice(0, 1), device)
+    if 4 * inputs.nbytes * len(split) > memory:
+        return partial(split.batch, device=device)
+    every, labels = split.batch(slice(None), device)
+    return lambda positions: (every[positions], labels[positions])
+
+
+def _name(kind: str, chunk: list[Run]) -> str:
+    return f"{kind}-{fingerprint([[run.seed, np.asarray(run.examples).tolist()] for run in chunk])}"
