@@ -57,45 +57,49 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
 
 
 def _measure(workspace: Workspace, parameters: Parameters, methods: Methods) -> Found:
-    settings, examples = parameters.validation, len(methods.train)
-    problem, queries = methods.gradients.problem, len(methods.queries.ids)
-    count = min(settings.examples, examples - 1)
-    linear = leave_one_out.is_small_and_linear(problem, methods.inputs[:2])
-    if linear and count >= SMALLEST and parameters.train.weight_decay > 0:
-        try:
-            print(f"validate: retraining exactly without each of {count} examples", flush=True)
-            seed = derived_seed(parameters.seed, SAMPLE)
-            left_out = leave_one_out.leave_out(methods, count, seed, parameters.compute.memory_bytes)
-        except (NotConvergedError, NotPositiveDefiniteError) as error:
-            print(f"validate: exact retraining failed ({error}); halves are retrained instead", flush=True)
-        else:
-            measured = leave_one_out.measure(left_out)
-            about = {"method": "exact leave-one-out", "examples": count, **measured}
-            found = left_out.predicted[INFLUENCE].mean(dim=0), left_out.actual.mean(dim=0)
-            return about, judge_leave_one_out(measured, count, queries), *found
-    if reason := _why_not(parameters, examples):
+    linear = leave_one_out.is_small_and_linear(methods.gradients.problem, methods.inputs[:2])
+    if linear and parameters.train.weight_decay > 0 and (found := _exactly(parameters, methods)):
+        return found
+    if reason := _why_not(parameters, len(methods.train)):
         return {"method": "none"}, unmeasured(reason), torch.empty(0), torch.empty(0)
-    epochs = _epochs(workspace)
-    retrainer = Retrainer(workspace, parameters, methods, epochs)
+    return _on_halves(parameters, Retrainer(workspace, parameters, methods, _epochs(workspace)))
+
+
+def _exactly(parameters: Parameters, methods: Methods) -> Found | None:
+    """By leaving examples out one at a time; None where the model has no minimum, or too few are asked for."""
+    count = min(parameters.validation.examples, len(methods.train) - 1)
+    if count < SMALLEST:
+        return None
+    print(f"validate: retraining exactly without each of {count} examples", flush=True)
+    try:
+        seed = derived_seed(parameters.seed, SAMPLE)
+        left_out = leave_one_out.leave_out(methods, count, seed, parameters.compute.memory_bytes)
+    except (NotConvergedError, NotPositiveDefiniteError) as error:
+        print(f"validate: that failed ({error}); halves are retrained instead", flush=True)
+        return None
+    measured = leave_one_out.measure(left_out)
+    verdict = judge_leave_one_out(measured, count, len(methods.queries.ids))
+    about = {"method": "exact leave-one-out", "examples": count, **measured}
+    return about, verdict, left_out.predicted[INFLUENCE].mean(dim=0), left_out.actual.mean(dim=0)
+
+
+def _on_halves(parameters: Parameters, retrainer: Retrainer) -> Found:
+    settings, methods = parameters.validation, retrainer.methods
     truth = halves.retrain(retrainer, settings.subsets, settings.seeds)
     predicted = methods.left_out(~truth.members)
-    measured = halves.measure(truth, predicted)
     about = {
         "method": "retraining on random halves",
         "subsets": settings.subsets,
         "seeds": settings.seeds,
-        "epochs": epochs,
-        "queries": queries,
-        **measured,
+        "epochs": retrainer.epochs,
+        "queries": len(methods.queries.ids),
+        **halves.measure(truth, predicted),
     }
     if settings.removal:
-        removals = removal.remove(retrainer, methods, settings.removal, settings.seeds)
-        about["removal"] = removal.measure(removals)
+        about["removal"] = removal.measure(removal.remove(retrainer, methods, settings.removal, settings.seeds))
     if settings.stability:
         about["stability"] = stability.compare(retrainer, parameters, methods, settings.stability)
-    losses = truth.losses.mean(dim=(0, 1))
-    verdict = judge_halves(about)
-    return about, verdict, predicted[INFLUENCE].mean(dim=0), losses
+    return about, judge_halves(about), predicted[INFLUENCE].mean(dim=0), truth.losses.mean(dim=(0, 1))
 
 
 def _why_not(parameters: Parameters, examples: int) -> str | None:
