@@ -100,7 +100,8 @@ class _Maker:
 
     def solutions(self, examples: int, dtype: torch.dtype | None) -> LayerSolutions:
         if self.outer:
-            return OuterSolutions(*(torch.cat(side) for side in zip(*self.outer, strict=True)), dtype)
+            left, right = (torch.cat(side) for side in zip(*self.outer, strict=True))
+            return OuterSolutions(left, right, dtype)
         matrices = torch.cat(self.matrices)
         self.matrices = []
         if self._once and _examples_are_fewer(examples, matrices.shape):

@@ -28,7 +28,8 @@ class LowRankError:
 def low_rank_error(found: Tensor, exact: Tensor, rank: int) -> LowRankError:
     """The error of scores [Q, B] found at this rank, measured against exact ones of the same queries and examples."""
     found, exact = found.double().cpu(), exact.double().cpu()
-    pearson = torch.cosine_similarity(*(scores - scores.mean(dim=1, keepdim=True) for scores in (found, exact)))
+    centred, true = (scores - scores.mean(dim=1, keepdim=True) for scores in (found, exact))
+    pearson = torch.cosine_similarity(centred, true, dim=1)
     relative = (found - exact).norm(dim=1) / exact.norm(dim=1)
     return LowRankError(rank, exact.shape[1], pearson, relative)
 
