@@ -1,6 +1,5 @@
 """The command line: `influence`."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,9 @@ import typer
 
 # Heavy modules are imported by the command that needs them, so that --help is there at once.
 from flows import settings
+from flows.browser import open_page
+from flows.questions import QUESTIONS
+from flows.trust import trust
 from tasks.errors import UserError
 
 app = typer.Typer(
@@ -58,35 +60,8 @@ def run(
     print_summary(root, launch(root, target, force, push))
 
 
-@app.command()
-def explain(
-    example: Annotated[str, typer.Argument(metavar="ID", help="example_id of the example to explain.")],
-    k: Annotated[int, typer.Option("--k", min=1, help="Helpful and harmful training examples to show.")] = 10,
-    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-) -> None:
-    """Show the training examples that helped and harmed one example most.
-
-    \b
-    influence explain 5f3a9c02d1e4 --k 5 --open
-    """
-    from tasks.parameters import load_parameters
-    from tasks.workspace import Workspace
-
-    workspace = Workspace(Path())
-    parameters = load_parameters(workspace.parameters)  # before torch is imported: it may be missing
-
-    from flows.terminal import print_explanation
-    from tasks.explain import explain as compute
-    from tasks.objects import add_import_paths
-    from tasks.reporting.explanation import write_explanation
-
-    add_import_paths(workspace.root)
-    explanation = compute(workspace, parameters, example, k)
-    print_explanation(explanation)
-    page = write_explanation(workspace, explanation).resolve()
-    print(f"Page: {page}")
-    if show:
-        _open(page)
+for question in (*QUESTIONS, trust):
+    app.command()(question)
 
 
 @app.command()
@@ -106,7 +81,7 @@ def report(
         raise UserError(f"there is no report at {page} yet: make it with `influence run`")
     print(page)
     if show:
-        _open(page)
+        open_page(page)
 
 
 @app.command()
@@ -180,15 +155,6 @@ def init(
     hints = Hints(label, identity, text, image, columns.split(",") if columns else None, missing)
     for line in initialise(Path.cwd(), data, hints, factory, force):
         print(line)
-
-
-def _open(page: Path) -> None:
-    import webbrowser
-
-    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform != "linux":
-        webbrowser.open(page.as_uri())
-    else:
-        print("There is no display here; open the file in a browser elsewhere.")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tasks.artifacts import read_json
 from tasks.workspace import Workspace
 
 TITLES = {
@@ -23,6 +22,8 @@ def trust() -> None:
     \b
     influence trust
     """
+    from tasks.artifacts import read_json  # not above: --help must be there at once
+
     print_trust(read_json(Workspace(Path()).validation_metrics), Console(highlight=False))
 
 

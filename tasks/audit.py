@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from influence.attack import Goals
+from influence.attack import ROUNDING, Goals
 from influence.objective import SoftmaxCrossEntropy
 from influence.retraining import NotConvergedError
 from influence.retraining.top_layer import TopLayer, outputs
@@ -25,26 +25,37 @@ from tasks.parameters import Parameters
 from tasks.predict import evaluation_batch
 from tasks.progress import Progress
 from tasks.reporting.auditing import Audit, Count, Share, Target, metrics
-from tasks.workspace import SplitName, Workspace
+from tasks.workspace import HeldOut, Workspace
 
 TOGETHER = 16  # queries attacked at once
-TOP_PARAMETERS = 4096  # of the layer that is trained again: its curvature is a dense matrix
+TOP_PARAMETERS = 2048  # of the layer that is trained again: its curvature is a dense matrix
+SHORTLIST = 256  # training images of a query whose pixels are looked at, those of the most telling features
+STEP, ITERATIONS = 0.1, 25  # of the largest change, and at most so many: a pixel may go all the way and back
 MOST_CLASSES = 256
 
 
-def audit(workspace: Workspace, parameters: Parameters, queries: int = 20, split: SplitName = "test") -> Audit:
+def audit(
+    workspace: Workspace,
+    parameters: Parameters,
+    queries: int = 20,
+    split: HeldOut = "test",
+    levels: float = ROUNDING,
+) -> Audit:
     """Attack a random sample of correctly read images, with controls; metrics are written to audit/metrics.json.
 
     Args:
         queries: how many are attacked, at most.
         split: that they are drawn from.
+        levels: of 255 by which a pixel may change. Below one half, the image rounded to 8 bits is the same.
 
     Raises:
-        UserError: the inputs are no images, none is read correctly, the layer on the features has no minimum, or a
-            stage has not run yet.
+        UserError: the inputs are no images, there is none in the split or none is read correctly, the layer on the
+            features has no minimum, or a stage has not run yet.
     """
     train, held_out = load_split(workspace, "train"), load_split(workspace, split)
     _check(train, parameters)
+    if not len(held_out):
+        raise UserError(f"{workspace.split(split)} holds no examples to attack: choose another with --split")
     classes = len(train.encoding.classes)
     objective = SoftmaxCrossEntropy(parameters.train.weight_decay, decay_biases=True)
     with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
@@ -58,8 +69,10 @@ def audit(workspace: Workspace, parameters: Parameters, queries: int = 20, split
             features, labels = extract.of(held_out).double(), held_out.labels.to(device)
             predicted = outputs(top.parameters(1), features)[0].argmax(dim=1)
             chosen = _sample(predicted == labels, queries, parameters.seed, split)
-            images = torch.from_numpy(train.inputs).to(device)
-            attacker = Attacker(extract, top, images, derived_seed(parameters.seed, len(train)))
+            images = torch.tensor(train.inputs, device=device)
+            control = derived_seed(parameters.seed, len(train))
+            limits = (SHORTLIST, STEP * levels, ITERATIONS, levels)
+            attacker = Attacker(extract, top, images, control, extract.batch, *limits)
             outcome = _attacked(attacker, Goals(features[chosen].unsqueeze(1), labels[chosen].unsqueeze(1)))
         own = _predicted(model, held_out, batch, device)
     result = Audit(
@@ -71,6 +84,7 @@ def audit(workspace: Workspace, parameters: Parameters, queries: int = 20, split
         agreement=float((predicted == own).double().mean()),
         width=top.data.inputs.shape[1],
         variance=extract.variance,
+        levels=levels,
         largest_change=outcome.largest,
     )
     write_json(workspace.audit_metrics, metrics(result))
@@ -102,7 +116,7 @@ def _trained(objective: SoftmaxCrossEntropy, features: Tensor, labels: Tensor, c
         ) from None
 
 
-def _sample(right: Tensor, queries: int, seed: int, split: SplitName) -> Tensor:
+def _sample(right: Tensor, queries: int, seed: int, split: HeldOut) -> Tensor:
     """Positions of so many correctly read images, drawn at random, in order."""
     candidates = right.nonzero().squeeze(1).cpu().numpy()
     if not len(candidates):
@@ -112,11 +126,15 @@ def _sample(right: Tensor, queries: int, seed: int, split: SplitName) -> Tensor:
 
 
 def _attacked(attacker: Attacker, goals: Goals) -> Outcome:
-    progress, outcomes = Progress("audit", len(goals.targets), "queries"), []
-    for rows in torch.arange(len(goals.targets)).split(TOGETHER):
-        outcomes.append(attacker.run(goals.select(rows)))
-        flipped = int((outcomes[-1].attack > 0).sum())
-        progress.advance(len(rows), f"{flipped} of the last {len(rows)} flipped")
+    queries, outcomes = len(goals.targets), []
+    progress = Progress("audit", queries * len(attacker.counts), "attacks")
+    for rows in torch.arange(queries).split(TOGETHER):
+        print(f"audit: choosing images to change for {len(rows)} of {queries} queries", flush=True)
+
+        def tell(flipped: int, here: int = len(rows)) -> None:
+            progress.advance(here, f"{flipped} of these {here} queries flipped")
+
+        outcomes.append(attacker.run(goals.select(rows), tell))
     return joined(outcomes)
 
 

@@ -48,6 +48,9 @@ class Extractor:
 
     def of(self, split: Split) -> Tensor:
         """Features of all images of a split, [N, D]."""
-        images = torch.from_numpy(split.inputs)
-        with torch.no_grad():
-            return torch.cat([self(part.to(self.device).float()) for part in images.split(self.batch)])
+        parts = []
+        for start in range(0, len(split), self.batch):
+            images = torch.tensor(split.inputs[start : start + self.batch], dtype=torch.float32, device=self.device)
+            with torch.no_grad():
+                parts.append(self(images))
+        return torch.cat(parts)

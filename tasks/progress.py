@@ -31,7 +31,7 @@ class Progress:
         share = self.done / self.total if self.total else 1.0
         print(
             f"{self.name}: {self.done:,} of {self.total:,} {self.unit} ({share:.0%}), "
-            f"{rate:,.0f} {self.unit}/s, {_clock(left)} left{', ' + note if note else ''}",
+            f"{_speed(rate)} {self.unit}/s, {_clock(left)} left{', ' + note if note else ''}",
             flush=True,
         )
 
@@ -62,6 +62,10 @@ class StepProgress:
                 f"at most {_clock(max(left, 0.0))} left",
                 flush=True,
             )
+
+
+def _speed(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _clock(seconds: float) -> str:

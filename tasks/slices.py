@@ -1,11 +1,8 @@
 """Slices of the data: how well each is read, and which slice of the training set helps or misleads which."""
 
-from collections import Counter
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from torch.func import grad
 
@@ -18,32 +15,32 @@ from tasks.dataset import Split, load_split
 from tasks.determinism import deterministic
 from tasks.device import device_slot
 from tasks.errors import UserError
+from tasks.grouping import group
 from tasks.intervals import wilson_interval
 from tasks.parameters import Parameters
 from tasks.precondition import Solver, curvature_examples
 from tasks.problem import load_ekfac, load_gradients
 from tasks.reporting.slicing import Influence, Part, Slice, Slices
-from tasks.workspace import SplitName, Workspace
-
-PREDICTED = ("label", "predicted")  # columns of the predictions that can be sliced by, beside those of the data
-MOST = 12  # slices; the rarer values make one more together
+from tasks.workspace import HeldOut, SplitName, Workspace
 
 
-def slices(workspace: Workspace, parameters: Parameters, column: str, split: SplitName = "test") -> Slices:
+def slices(workspace: Workspace, parameters: Parameters, column: str, split: HeldOut = "test") -> Slices:
     """Errors of every slice, and the influence of each on the mean loss of each; written to slices/*.parquet.
 
     Influence is linear in the query, so that one system is solved for a slice, however many examples it has.
 
     Args:
-        column: named in `prepare.source.slices`; or `label`, or `predicted`.
+        column: see `tasks.grouping.group`.
         split: whose examples are evaluated.
 
     Raises:
         UserError: there is no such column, it has one value only, no example is evaluated, or a stage has not run yet,
             or not since data were prepared anew.
     """
-    tables = {name: _examples(workspace, name, column) for name in ("train", split)}
-    values, names = _grouped([table["slice"].to_pylist() for table in tables.values()])
+    splits: tuple[SplitName, ...] = ("train", split)
+    tables = {name: _predictions(workspace, name) for name in splits}
+    groups = group(workspace, column, tables)
+    values, names = groups.codes, groups.names
     train, evaluated = load_split(workspace, "train"), load_split(workspace, split)
     left_out, asked = (np.unique(codes).tolist() for codes in values)
     if len(left_out) < 2:
@@ -90,11 +87,11 @@ def mean_gradient(problem: Problem, examples: Split, size: int) -> Vectors:
     return scaled(1.0 / len(examples), total)
 
 
-def _examples(workspace: Workspace, split: SplitName, column: str) -> pa.Table:
-    """example_id, slice, label, predicted and loss of a split's examples, in its order.
+def _predictions(workspace: Workspace, split: SplitName) -> pa.Table:
+    """example_id, label, predicted and loss of a split's examples, in its order.
 
     Raises:
-        UserError: there is no such column, no example, or the predictions are of other examples.
+        UserError: there is no example, or the predictions are of other examples.
     """
     path = workspace.split(split)
     ids = read_table(path, ["example_id"])["example_id"]
@@ -106,30 +103,7 @@ def _examples(workspace: Workspace, split: SplitName, column: str) -> pa.Table:
         )
     if not len(table):
         raise UserError(f"{path} holds no examples to evaluate: choose another with --split")
-    if column in PREDICTED:
-        return table.append_column("slice", table[column])
-    known = [name.removeprefix("slice_") for name in pq.read_schema(path).names if name.startswith("slice_")]
-    if column not in known:
-        named = f"it has {', '.join(known)}" if known else "it has none"
-        raise UserError(
-            f"{path} has no slice column {column!r} ({named}): slice by label or predicted, or name the column in "
-            "`prepare.source.slices` and rerun"
-        )
-    return table.append_column("slice", read_table(path, [f"slice_{column}"])[0].fill_null("missing"))
-
-
-def _grouped(columns: list[list[str]]) -> tuple[list[np.ndarray], list[str]]:
-    """The slice of every example as a code, and the names of the codes, the most frequent first.
-
-    Beyond a number of them, the rarest values are one slice together.
-    """
-    counted = sum((Counter(values) for values in columns), Counter[str]())
-    frequent = sorted(counted, key=lambda value: (-counted[value], value))
-    names, rare = (frequent, []) if len(frequent) <= MOST + 1 else (frequent[:MOST], frequent[MOST:])
-    code = {value: position for position, value in enumerate(names)} | dict.fromkeys(rare, MOST)
-    if rare:
-        names = [*names, f"({len(rare):,} other values)"]
-    return [np.array([code[value] for value in values]) for values in columns], names
+    return table
 
 
 def _slices(

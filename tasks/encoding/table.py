@@ -143,13 +143,14 @@ def _numbers(name: str, values: pd.Series, origin: Origin) -> np.ndarray:
 
 
 def _strings(values: pd.Series) -> pd.Series:
-    """Categories as strings, whole numbers without a point, so that 3 and 3.0 and "3" are one category."""
+    """Categories as strings."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.dtype.categories.dtype)
     if isinstance(values.dtype, pd.StringDtype):
         return values
-    return values.map(_string, na_action="ignore")
+    return values.map(category, na_action="ignore")
 
 
-def _string(value: object) -> str:
+def category(value: object) -> str:
+    """The name of a category: whole numbers without a point, so that 3 and 3.0 and "3" are one."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -7,10 +7,13 @@ import numpy as np
 
 from tasks.artifacts import write_text
 from tasks.intervals import wilson_interval
+from tasks.reporting.charts import Chart, Series, line_chart
 from tasks.reporting.exhibits import load_gallery
+from tasks.reporting.formatting import count as counted
+from tasks.reporting.formatting import percent
 from tasks.reporting.page import render_page
 from tasks.reporting.pictures import encode_picture
-from tasks.workspace import SplitName, Workspace
+from tasks.workspace import HeldOut, SplitName, Workspace
 
 GREY = 128  # no change
 SHOWN = 24  # queries with their pictures
@@ -82,10 +85,11 @@ class Audit:
         agreement: share of the split on which it predicts as the model does.
         width: of the features it is trained on.
         variance: share of the features' variance that these keep.
+        levels: of 255 by which a pixel might change.
         largest_change: of any pixel of any attacked image, in levels.
     """
 
-    split: SplitName
+    split: HeldOut
     counts: list[Count]
     targets: list[Target]
     training_images: int
@@ -93,7 +97,13 @@ class Audit:
     agreement: float
     width: int
     variance: float
+    levels: float
     largest_change: float
+
+    @property
+    def unseen(self) -> bool:
+        """Whether every changed image is the same when it is rounded to 8 bits."""
+        return self.levels < 0.5
 
 
 def metrics(audit: Audit) -> dict[str, object]:
@@ -112,6 +122,7 @@ def metrics(audit: Audit) -> dict[str, object]:
             for count in audit.counts
         },
         "fewest": {target.query_id: target.fewest for target in audit.targets},
+        "levels_allowed": audit.levels,
         "max_pixel_change_levels": audit.largest_change,
         "top_layer": {
             "accuracy": audit.accuracy,
@@ -137,19 +148,75 @@ def write_audit_page(workspace: Workspace, audit: Audit) -> Path:
     changes = []
     for target in shown:
         changes.append(len(gallery.pictures))
-        gallery.pictures.append(encode_picture(magnified(target.change)))
-    page = render_page("audit.html.j2", gallery, data=audit, shown=list(zip(shown, changes, strict=True)))
+        gallery.pictures.append(encode_picture(magnified(target.change, audit.levels)))
+    page = render_page(
+        "audit.html.j2",
+        gallery,
+        data=audit,
+        shown=list(zip(shown, changes, strict=True)),
+        headline=headline(audit),
+        lead=lead(audit),
+        chart=_chart(audit),
+    )
     write_text(workspace.audit_page, page)
     return workspace.audit_page
 
 
-def magnified(change: np.ndarray) -> np.ndarray:
-    """A change of less than a level as a picture: grey is none, black and white are half a level down and up.
+def headline(audit: Audit) -> str:
+    """What was found, in one sentence."""
+    first, last = audit.counts[0], audit.counts[-1]
+    if last.attack.found == 0:
+        return f"No prediction flips when up to {last.images} training images change{' unseen' if audit.unseen else ''}"
+    if first.attack.found:
+        return f"One changed training image flips {percent(first.attack.value)} of the predictions"
+    return f"{last.images} changed training images flip {percent(last.attack.value)} of the predictions"
+
+
+def lead(audit: Audit) -> str:
+    """How sure that is, and what it is to be held against."""
+    last = audit.counts[-1]
+    low, high = last.attack.interval
+    return (
+        f"With up to {last.images} of {counted(audit.training_images)} training images changed, {_little(audit)}, "
+        f"{last.attack.found} of {last.attack.total} predictions flipped (95 % interval {percent(low)} "
+        f"to {percent(high)}); changed as far by chance, {last.random.found}; given wrong labels, "
+        f"{last.label_flip.found}."
+    )
+
+
+def _little(audit: Audit) -> str:
+    if audit.unseen:
+        return "each so little that in 8 bits it is the same image"
+    return f"each pixel by {audit.levels:g} of 255 levels at most"
+
+
+def _chart(audit: Audit) -> Chart:
+    images = [0, *(count.images for count in audit.counts)]
+    lines = [
+        ("control: by chance", "random", [count.random for count in audit.counts]),
+        ("control: wrong labels", "label-flip", [count.label_flip for count in audit.counts]),
+        ("attack", "attack", [count.attack for count in audit.counts]),
+    ]
+    return line_chart(
+        "Predictions flipped",
+        "Share of the predictions that flip by the number of training images that may be changed.",
+        "training images changed, at most",
+        "predictions flipped (%)",
+        [Series(name, style, images, [0, *(100 * share.value for share in shares)]) for name, style, shares in lines],
+        x_range=(0, images[-1]),
+        y_range=(0, 100),
+        whole_x=True,
+    )
+
+
+def magnified(change: np.ndarray, largest: float) -> np.ndarray:
+    """A change as a picture: grey is none, white and black are as far up and down as a pixel might change.
 
     Args:
         change: in levels, [C, H, W].
+        largest: change that a pixel might have, in levels.
 
     Returns:
         uint8 [C, H, W].
     """
-    return np.clip(GREY + 2 * (GREY - 1) * change, 0, 255).round().astype(np.uint8)
+    return np.clip(GREY + (GREY - 1) * change / largest, 0, 255).round().astype(np.uint8)

@@ -7,7 +7,7 @@ from tasks.artifacts import read_json, write_text
 from tasks.reporting.charts import Chart, Series, scatter_chart
 from tasks.reporting.exhibits import Gallery, load_gallery
 from tasks.reporting.explanation import Explanation, Neighbour, file_stem
-from tasks.reporting.formatting import nats, power_of_ten
+from tasks.reporting.formatting import name, nats, percent, power_of_ten
 from tasks.reporting.page import render_page
 from tasks.workspace import SplitName, Workspace
 
@@ -95,7 +95,19 @@ def render_comparison(comparison: Comparison) -> str:
         _join(gallery, load_gallery(side.workspace, _shown(side.explanation)))
     kind = read_json(comparison.sides[0].workspace.encoding)["kind"]
     charts = [_chart(side) for side in comparison.sides]
-    return render_page("comparison.html.j2", gallery, data=comparison, kind=kind, charts=charts)
+    words = findings(comparison)
+    return render_page("comparison.html.j2", gallery, data=comparison, kind=kind, charts=charts, findings=words)
+
+
+def findings(comparison: Comparison) -> str:
+    """What the two models say of the query, each in a clause."""
+    label = comparison.sides[0].explanation.label
+    clauses = [
+        f"“{name(side.name)}” predicts “{name(side.explanation.predicted)}” and gives “{name(label)}”, the label, a "
+        f"probability of {percent(side.probability, 1)}"
+        for side in comparison.sides
+    ]
+    return f"{'; '.join(clauses)}."
 
 
 def write_comparison(comparison: Comparison) -> Path:
@@ -129,11 +141,11 @@ def _join(gallery: Gallery, other: Gallery) -> None:
 def _chart(side: Side) -> Chart:
     power = power_of_ten([point.influence for point in side.points])
     series = []
-    for name, style, same in (("another label", "other", False), ("the query's label", "same", True)):
+    for title, style, same in (("another label", "other", False), ("the query's label", "same", True)):
         points = [point for point in side.points if point.same_label == same]
         if points:
             xs = [point.distance for point in points]
-            series.append(Series(name, style, xs, [point.influence / 10.0**power for point in points]))
+            series.append(Series(title, style, xs, [point.influence / 10.0**power for point in points]))
     return scatter_chart(
         f"Influence by distance: {side.name}",
         "Influence of training examples on the query by the distance of their inputs from it, one dot an example.",

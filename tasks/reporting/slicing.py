@@ -5,9 +5,9 @@ from pathlib import Path
 
 from tasks.artifacts import write_text
 from tasks.reporting.exhibits import Gallery
-from tasks.reporting.formatting import power_of_ten
+from tasks.reporting.formatting import name, percent, power_of_ten
 from tasks.reporting.page import render_page
-from tasks.workspace import SplitName, Workspace
+from tasks.workspace import HeldOut, Workspace
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Slices:
     """
 
     column: str
-    split: SplitName
+    split: HeldOut
     slices: list[Slice]
     influences: list[Influence]
     damping: float
@@ -97,7 +97,29 @@ class Slices:
         return power_of_ten([one.total for one in self.influences])
 
 
+def findings(slices: Slices) -> str:
+    """Which slice is read worst, as far as the intervals tell, and what harms it most."""
+    judged = [(place, one.evaluated) for place, one in enumerate(slices.slices) if one.evaluated is not None]
+    (place, worst), (other, best) = max(judged, key=lambda one: one[1].low), min(judged, key=lambda one: one[1].high)
+    if worst.low <= best.high:
+        return "No slice is read worse than another beyond chance: the 95 % intervals of their error rates all overlap."
+    harmful = slices.strongest(place, -1)
+    harm = "" if harmful is None else f", and harmed most by training examples of {_name(slices, harmful.left_out)}"
+    return (
+        f"{_name(slices, place)} is read worst{harm}: {_rate(worst)} of its examples are errors, "
+        f"{_rate(best)} of {_name(slices, other)}."
+    )
+
+
+def _name(slices: Slices, place: int) -> str:
+    return f"“{name(slices.slices[place].value)}”"
+
+
+def _rate(part: Part) -> str:
+    return f"{percent(part.error_rate, 1)} ({percent(part.low)} to {percent(part.high)})"
+
+
 def write_slices_page(workspace: Workspace, slices: Slices) -> Path:
     """Write the page into the workspace's folder slices/ and return its path."""
-    write_text(workspace.slices_page, render_page("slices.html.j2", Gallery(), data=slices))
+    write_text(workspace.slices_page, render_page("slices.html.j2", Gallery(), data=slices, findings=findings(slices)))
     return workspace.slices_page

@@ -9,7 +9,7 @@ import pytest
 from toy import Toy
 
 Influence = Callable[..., subprocess.CompletedProcess[str]]
-COMMANDS = ("run", "explain", "report", "serve", "init")
+COMMANDS = ("run", "explain", "slices", "audit", "compare", "report", "serve", "init")
 
 
 def test_help_loads_nothing_heavy(tmp_path: Path, influence: Influence) -> None:
@@ -25,7 +25,18 @@ def test_every_command_shows_an_example(command: str, tmp_path: Path, influence:
     assert f"  influence {command}" in influence(tmp_path, command, "--help").stdout
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["explain", "x"], ["report"], ["serve", "--interval", "5"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run"],
+        ["explain", "x"],
+        ["slices", "--by", "label"],
+        ["audit"],
+        ["compare", ".", "."],
+        ["report"],
+        ["serve", "--interval", "5"],
+    ],
+)
 def test_outside_a_workspace_one_sentence_says_so(arguments: list[str], tmp_path: Path, influence: Influence) -> None:
     failed = influence(tmp_path, *arguments)
     assert failed.returncode == 1

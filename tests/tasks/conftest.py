@@ -1,5 +1,6 @@
 """Small workspaces as prepare leaves them, for the tests of the stages after it."""
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -56,21 +57,30 @@ def write_prepared(
         wrong = (rng.random(size) < flipped) & (split == "train")
         labels = [names[(index + moved) % classes] for index, moved in zip(true, wrong, strict=True)]
         ids = [f"{split}-{i:04d}{'-flipped' if moved else ''}" for i, moved in enumerate(wrong)]
-        inputs = _column(kind, centres[true] + 0.5 * rng.normal(size=(size, *shape)))
+        values = centres[true] + 0.5 * rng.normal(size=(size, *shape))
+        inputs = _column(kind, values)
         columns = {
             "example_id": ids,
             "input": inputs,
-            "display": pa.nulls(size, pa.string()),
+            "display": _rows(values) if kind == "table" else pa.nulls(size, pa.string()),
             "label": labels,
             "given_label": labels,
         }
         write_table(workspace.split(split), pa.table(columns), prepared_schema(inputs.type))
-    details = {"mean": [0.5] * shape[0], "std": [0.25] * shape[0]} if kind == "image" else {}
+    details: dict[str, Any] = {}
+    if kind == "image":
+        details = {"mean": [0.5] * shape[0], "std": [0.25] * shape[0]}
+    if kind == "table":
+        details = {"columns": [{"name": f"x{place}", "kind": "numeric"} for place in range(shape[0])]}
     write_json(workspace.encoding, asdict(Encoding(kind, names, shape, details)))
     source = {"kind": "csv", "label": "label"}
     content = {"prepare": {"path": "data.csv", "source": source}, **sections}
     workspace.parameters.write_text(yaml.safe_dump(content), encoding="utf-8")
     return workspace
+
+
+def _rows(values: np.ndarray) -> list[str]:
+    return [json.dumps({f"x{place}": value for place, value in enumerate(row)}) for row in values.tolist()]
 
 
 def _column(kind: str, values: np.ndarray) -> pa.Array:

@@ -6,21 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from dense_system import dense_system
 
-from tasks.artifacts import FLAGS, SCORES, prepared_schema, read_json, read_table, write_table
+from tasks.artifacts import FLAGS, PREDICTIONS, SCORES, prepared_schema, read_json, read_table, write_table
 from tasks.errors import UserError
+from tasks.grouping import MOST
 from tasks.intervals import wilson_interval
 from tasks.parameters import load_parameters
 from tasks.reporting.slicing import Slices
-from tasks.slices import MOST, slices
-from tasks.workspace import SPLITS, SplitName, Workspace
+from tasks.slices import slices
+from tasks.workspace import SPLITS, HeldOut, Workspace
 
 Copy = Callable[..., Workspace]
 
 
-def cut(workspace: Workspace, column: str = "label", split: SplitName = "validation") -> Slices:
+def cut(workspace: Workspace, column: str = "label", split: HeldOut = "validation") -> Slices:
     return slices(workspace, load_parameters(workspace.parameters), column, split)
 
 
@@ -62,11 +64,11 @@ def test_errors_and_losses_are_those_of_the_predictions(copy_scored: Copy) -> No
 def test_influence_is_that_of_dense_linear_algebra(copy_scored: Copy) -> None:
     workspace = with_column(copy_scored("copy"), "region", lambda row: ("north", "south", None)[min(row % 4, 2)])
     found = cut(workspace, "region")
-    assert [one.value for one in found.slices] == ["missing", "north", "south"]
+    assert [one.value for one in found.slices] == ["(missing)", "north", "south"]
     assert found.residual <= 1.1e-4
     assert found.damping == pytest.approx(read_json(workspace.curvature_report)["damping"])
     system = dense_system(workspace, load_parameters(workspace.parameters))
-    code = {"north": 0, "south": 1, "missing": 2}
+    code = {"north": 0, "south": 1, "(missing)": 2}
     train, evaluated = (np.minimum(np.arange(size) % 4, 2) for size in (len(system.shares), len(system.queries)))
     largest = max(abs(one.total) for one in found.influences)
     assert len(found.influences) == 9
@@ -75,6 +77,16 @@ def test_influence_is_that_of_dense_linear_algebra(copy_scored: Copy) -> None:
         exact = system.pairwise(system.queries[evaluated == of].mean(dim=0, keepdim=True))[0][train == out]
         assert one.total == pytest.approx(float(exact.sum()), abs=1e-3 * largest)
         assert one.per_example == pytest.approx(one.total / int((train == out).sum()))
+
+
+def test_a_feature_can_be_sliced_by(copy_scored: Copy) -> None:
+    workspace = copy_scored("copy")
+    found = cut(workspace, "x0")
+    values = np.array([json.loads(row)["x0"] for row in read_table(workspace.split("train"))["display"].to_pylist()])
+    edges = np.quantile(values, (0.25, 0.5, 0.75))
+    sizes = np.bincount(np.searchsorted(edges, values, side="right"))
+    assert [one.train.examples for one in found.slices if one.train] == sizes.tolist()
+    assert len(found.influences) == 16
 
 
 def test_what_is_written_is_what_was_found(copy_scored: Copy) -> None:
@@ -118,12 +130,17 @@ def test_rare_values_are_one_slice_together_and_a_split_may_lack_a_slice(copy_sc
 
 def test_bad_input_is_one_sentence(copy_scored: Copy, make_prepared: Callable[..., Workspace], tmp_path: Path) -> None:
     workspace = with_column(copy_scored("copy"), "same", lambda row: "all")
-    with pytest.raises(UserError, match=r"no slice column 'age' \(it has same\): slice by label or predicted, or name"):
+    with pytest.raises(UserError, match=r"no column 'age' to slice by: take one of label, predicted, same, x0, .*, or"):
         cut(workspace, "age")
     with pytest.raises(UserError, match=r"all training examples have the same 'same', 'all': there is nothing"):
         cut(workspace, "same")
-    with pytest.raises(UserError, match=r"no slice column 'age' \(it has none\)"):
-        cut(copy_scored("other"), "age")
+    empty = copy_scored("empty")
+    table = read_table(empty.split("test")).slice(0, 0)
+    write_table(empty.split("test"), table, prepared_schema(table["input"].type))
+    predictions = read_table(empty.predictions)
+    write_table(empty.predictions, predictions.filter(pc.not_equal(predictions["split"], "test")), PREDICTIONS)
+    with pytest.raises(UserError, match=r"test\.parquet holds no examples to evaluate: choose another with --split"):
+        cut(empty, split="test")
     anew = make_prepared(tmp_path / "anew", kind="table", count=151, held_out=60, classes=4)
     workspace.split("train").write_bytes(anew.split("train").read_bytes())
     with pytest.raises(UserError, match=r"is not of the examples in .*prepared: rerun train and precondition"):

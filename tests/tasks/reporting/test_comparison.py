@@ -35,6 +35,7 @@ def test_the_page_shows_both_models(make_workspace: Callable[..., Workspace]) ->
     assert page.count('<span class="badge">both</span>') == 2  # the helpful one, in both lists
     assert page.count("<circle") == 2 * (3 + 2)  # dots, and the legend
     assert "+3.10" in page and "−4.20" in page and "in 10⁻³ nats" in page
+    assert "“first” predicts “Coat” and gives “Shirt”, the label, a probability of 10.0\u202f%" in page
     assert "1 of 10" in page and "+0.25" in page and "−0.31" in page
     assert page.count("<use href=") == 5 and "script-src 'none'" in page.replace("&#39;", "'")
 
