@@ -87,8 +87,8 @@ def test_no_more_images_are_changed_than_there_are() -> None:
 
 def test_outcomes_are_joined_in_order() -> None:
     one, other = (
-        Outcome(*(torch.tensor([value]) for _ in range(4)), torch.full((1, 1, 2, 2), value), largest)
-        for value, largest in ((1, 0.2), (5, 0.4))
+        Outcome(number, number, number, number, change=torch.full((1, 1, 2, 2), int(number)), largest=largest)
+        for number, largest in ((torch.tensor([1]), 0.2), (torch.tensor([5]), 0.4))
     )
     both = joined([one, other])
     assert both.attack.tolist() == both.first.tolist() == [1, 5]
