@@ -61,7 +61,7 @@ class TableSource(Section):
     size: tuple[int, int] | None = None
     channels: Literal[1, 3] = 3
     categorical: list[str] = []  # features that are codes, not amounts, though they look like numbers
-    slices: list[str] = []  # columns to break results down by
+    slices: list[str] = []  # columns to break results down by; features only where `features` names them too
     ignore: list[str] = []
     missing: Literal["error", "impute"] = "error"  # impute: training median and a flag; a category of its own
     max_text_features: Annotated[int, Field(ge=1)] = 5000
