@@ -45,7 +45,9 @@ def run_to_end(start: Callable[[], State[Any]]) -> dict[str, str]:
         try:
             state = start()
         except RuntimeError as error:
-            raise UserError(f"Prefect: {error}") from None
+            raise UserError(
+                f"Prefect: {str(error).rstrip('.')}; try again, or run the same stages without it: `dvc repro`"
+            ) from None
         if not state.is_completed():
             raise UserError(state.message or "the run did not complete")
         outcomes = state.result()

@@ -162,7 +162,7 @@ def test_a_server_that_does_not_answer_is_named(toy: Toy, influence: Influence) 
 
     failed = influence(toy.root, "run", PREFECT_API_URL=f"http://127.0.0.1:{free_port(0)}/api")
     assert failed.returncode == 1
-    assert "Failed to reach API" in failed.stderr.splitlines()[-1]
+    assert "Failed to reach API" in failed.stderr.splitlines()[-1] and "`dvc repro`" in failed.stderr.splitlines()[-1]
 
 
 def test_without_a_server_the_command_brings_its_own(toy: Toy, influence: Influence) -> None:
