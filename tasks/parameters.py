@@ -147,8 +147,16 @@ class Queries(Section):
         return self
 
 
+class Tuning(Section):
+    dampings: Annotated[list[Positive], Field(min_length=1)] = [0.01, 0.03, 0.1, 0.3, 1.0]  # times the mean eigenvalue
+    queries: Annotated[int, Field(ge=1)] = 24  # validation examples apart from those that are reported on
+    subsets: Annotated[int, Field(ge=3)] = 10  # random halves the model is trained on again, those of `validate`
+    seeds: Annotated[int, Field(ge=1)] = 2  # of each
+
+
 class Precondition(Section):
-    damping: Annotated[float, Field(ge=0.0)] | RelativeDamping = RelativeDamping(relative=0.1)
+    damping: Literal["auto"] | Annotated[float, Field(ge=0.0)] | RelativeDamping = RelativeDamping(relative=0.1)
+    tuning: Tuning = Tuning()  # how `auto` chooses
     exact_classes: Annotated[int, Field(ge=1)] = 32  # above it, the expectation over labels is sampled
     curvature_examples: Annotated[int, Field(ge=1)] | None = None  # training examples in the operator; None: all
     tolerance: Positive = 0.1  # relative residual at which a query's solution is accepted

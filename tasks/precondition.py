@@ -25,6 +25,8 @@ from tasks.progress import Progress, StepProgress
 from tasks.shards import Shards
 from tasks.stage import Work, main
 from tasks.tensors import write_tensors
+from tasks.validation.damping import require_training, tune
+from tasks.validation.retrainer import Retrainer
 from tasks.workspace import Workspace
 
 FACTORS, ERRORS = "factors", "errors"
@@ -38,6 +40,7 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         UserError: the curvature cannot be inverted with this damping.
     """
     settings = parameters.precondition
+    require_training(parameters)
     train, validation = load_split(workspace, "train"), load_split(workspace, "validation")
     chosen = choose_queries(workspace, validation, settings, parameters.seed)
     chunks = [chosen[start : start + QUERIES_AT_ONCE] for start in range(0, len(chosen), QUERIES_AT_ONCE)]
@@ -52,7 +55,18 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         curved = curvature_examples(train, settings, parameters.seed)
         shards.run([FACTORS], lambda name: fit(gradients, curved, settings, parameters.compute.memory_bytes).state())
         factors = {name: tensor.to(device) for name, tensor in shards.read(FACTORS).items()}
-        solver = Solver(EKFAC.from_state(gradients, factors), curved, parameters)
+        ekfac = EKFAC.from_state(gradients, factors)
+
+        def solver_at(damping: float | RelativeDamping) -> Solver:
+            own = Relative(damping.relative) if isinstance(damping, RelativeDamping) else damping
+            return Solver(ekfac, curved, parameters, absolute(own, ekfac.mean_eigenvalue()))
+
+        damping, tuned = settings.damping, dict[float, float]()
+        if damping == "auto":
+            retrainer = Retrainer(workspace, parameters, train, validation, device)
+            tuned = tune(shards, retrainer, gradients, chosen, lambda at, right: solver_at(at).solve(right).vectors)
+            damping = RelativeDamping(relative=max(tuned, key=tuned.__getitem__))
+        solver = solver_at(damping)
         names = [f"queries-{index:04d}" for index in range(len(chunks))]
 
         def solve(name: str) -> dict[str, Tensor]:
@@ -66,7 +80,7 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         shards.run(names, solve)
         wrong = validation.subset(np.flatnonzero(misread(workspace, validation)))
         shards.run([ERRORS], lambda name: solve_together(gradients, solver, wrong, parameters.compute.memory_bytes))
-        _write(workspace, shards, names, [validation.ids[index] for index in chosen], solver, len(wrong))
+        _write(workspace, shards, names, [validation.ids[index] for index in chosen], solver, len(wrong), tuned)
     shards.remove()
     return Work(len(train), str(device))
 
@@ -129,17 +143,19 @@ def fit(gradients: PerExampleGradients, data: Split, settings: Precondition, mem
 class Solver:
     """Solves (G + regularisation + damping) x = b, G over `data`, by conjugate gradients preconditioned by EK-FAC.
 
+    Args:
+        ekfac: fitted to the same problem.
+        data: training examples in the operator.
+        parameters: of the run.
+        damping: in absolute units.
+
     Raises:
         UserError: damping and weight decay leave the preconditioner singular.
     """
 
-    def __init__(self, ekfac: EKFAC, data: Split, parameters: Parameters) -> None:
+    def __init__(self, ekfac: EKFAC, data: Split, parameters: Parameters, damping: float) -> None:
         settings, gradients = parameters.precondition, ekfac.gradients
-        self.ekfac, self.settings, self.examples = ekfac, settings, len(data)
-        self.mean_eigenvalue = ekfac.mean_eigenvalue()
-        damping = settings.damping
-        chosen = Relative(damping.relative) if isinstance(damping, RelativeDamping) else damping
-        self.damping = absolute(chosen, self.mean_eigenvalue)
+        self.ekfac, self.settings, self.examples, self.damping = ekfac, settings, len(data), damping
         self.shift = self.damping + parameters.train.weight_decay
         if self.shift <= 0 and ekfac.is_singular():
             raise UserError(
@@ -191,14 +207,20 @@ def _as_tensors(solution: Solution) -> dict[str, Tensor]:
 
 
 def _write(
-    workspace: Workspace, shards: Shards, names: list[str], query_ids: list[str], solver: Solver, misread: int
+    workspace: Workspace,
+    shards: Shards,
+    names: list[str],
+    query_ids: list[str],
+    solver: Solver,
+    misread: int,
+    tuned: dict[float, float],
 ) -> None:
     parts = [shards.read(name) for name in names]
     joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
     together = {f"{ERRORS}/{name}": value for name, value in shards.read(ERRORS).items()}
     description = {
         "damping": solver.damping,
-        "mean_eigenvalue": solver.mean_eigenvalue,
+        "mean_eigenvalue": solver.ekfac.mean_eigenvalue(),
         "examples": solver.examples,
         "solver": "conjugate gradients on the Gauss-Newton matrix, preconditioned by EK-FAC",
     }
@@ -221,6 +243,7 @@ def _write(
         "operator_products": int(joined["operator_products"].sum()),
         "negative_curvature": int(joined["negative_curvature"].sum()),
         "stagnated": int(joined["stagnated"].sum()),
+        **({"tuned_dampings": {f"{share:g}": round(score, 4) for share, score in tuned.items()}} if tuned else {}),
     }
     write_json(workspace.curvature_report, report)
     print(

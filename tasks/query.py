@@ -81,8 +81,9 @@ def solved_query(
         )
     with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
         gradients = load_gradients(workspace, parameters, train, device)
-        ekfac, _ = load_ekfac(workspace, gradients)
-        solver = Solver(ekfac, curvature_examples(train, parameters.precondition, parameters.seed), parameters)
+        ekfac, damping = load_ekfac(workspace, gradients)
+        curved = curvature_examples(train, parameters.precondition, parameters.seed)
+        solver = Solver(ekfac, curved, parameters, damping)
         inputs, targets = split.batch(slice(position, position + 1), device)
         print(f"{command}: solving for {query_id}", flush=True)
         solution = solver.solve(query_gradients(gradients, inputs, targets))

@@ -50,8 +50,9 @@ def slices(workspace: Workspace, parameters: Parameters, column: str, split: Hel
         )
     with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
         gradients = load_gradients(workspace, parameters, train, device)
-        ekfac, _ = load_ekfac(workspace, gradients)
-        solver = Solver(ekfac, curvature_examples(train, parameters.precondition, parameters.seed), parameters)
+        ekfac, damping = load_ekfac(workspace, gradients)
+        curved = curvature_examples(train, parameters.precondition, parameters.seed)
+        solver = Solver(ekfac, curved, parameters, damping)
         probe, _ = train.batch(slice(0, 1), device)
         size = gradient_batch(gradients.problem, probe, parameters.compute.memory_bytes)
         print(f"slices: solving for {len(asked)} slices of {split}", flush=True)

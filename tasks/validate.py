@@ -10,16 +10,16 @@ from torch import Tensor
 from influence.inverse import NotPositiveDefiniteError
 from influence.retraining import NotConvergedError
 from tasks.artifacts import read_json, write_json, write_text
-from tasks.dataset import load_split
+from tasks.dataset import Split, load_split
 from tasks.determinism import derived_seed, deterministic
 from tasks.device import device_slot
-from tasks.errors import UserError
 from tasks.parameters import Parameters
 from tasks.problem import load_gradients
 from tasks.score import load_queries
 from tasks.stage import Work, main
 from tasks.validation import halves, leave_one_out, removal, stability
-from tasks.validation.methods import INFLUENCE, Methods
+from tasks.validation.methods import Methods
+from tasks.validation.names import INFLUENCE
 from tasks.validation.retrainer import Retrainer
 from tasks.validation.verdict import Verdict, judge_halves, judge_leave_one_out, judge_solver, unmeasured
 from tasks.workspace import Workspace
@@ -44,7 +44,7 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         gradients = load_gradients(workspace, parameters, train, device)
         queries = load_queries(workspace, device)
         methods = Methods(workspace, gradients, queries, train, validation, memory)
-        measured, verdict, predicted, actual = _measure(workspace, parameters, methods)
+        measured, verdict, predicted, actual = _measure(workspace, parameters, methods, validation, report["damping"])
     warnings = [*verdict.warnings, *judge_solver(report)]
     solver = {key: report[key] for key in ("converged", "largest_residual", "median_residual", "damping")}
     content = {"verdict": verdict.text, "warnings": warnings, "queries": len(queries.ids), **measured, "solver": solver}
@@ -56,13 +56,16 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
     return Work(len(train), str(device))
 
 
-def _measure(workspace: Workspace, parameters: Parameters, methods: Methods) -> Found:
+def _measure(
+    workspace: Workspace, parameters: Parameters, methods: Methods, validation: Split, damping: float
+) -> Found:
     linear = leave_one_out.is_small_and_linear(methods.gradients.problem, methods.inputs[:2])
     if linear and parameters.train.weight_decay > 0 and (found := _exactly(parameters, methods)):
         return found
     if reason := _why_not(parameters, len(methods.train)):
         return {"method": "none"}, unmeasured(reason), torch.empty(0), torch.empty(0)
-    return _on_halves(parameters, Retrainer(workspace, parameters, methods, _epochs(workspace)))
+    retrainer = Retrainer(workspace, parameters, methods.train, validation, methods.inputs.device)
+    return _on_halves(parameters, retrainer, methods, damping)
 
 
 def _exactly(parameters: Parameters, methods: Methods) -> Found | None:
@@ -83,23 +86,23 @@ def _exactly(parameters: Parameters, methods: Methods) -> Found | None:
     return about, verdict, left_out.predicted[INFLUENCE].mean(dim=0), left_out.actual.mean(dim=0)
 
 
-def _on_halves(parameters: Parameters, retrainer: Retrainer) -> Found:
-    settings, methods = parameters.validation, retrainer.methods
+def _on_halves(parameters: Parameters, retrainer: Retrainer, methods: Methods, damping: float) -> Found:
+    settings = parameters.validation
     truth = halves.retrain(retrainer, settings.subsets, settings.seeds)
-    predicted = methods.left_out(~truth.members)
+    losses, predicted = truth.at(methods.positions), methods.left_out(~truth.members)
     about = {
         "method": "retraining on random halves",
         "subsets": settings.subsets,
         "seeds": settings.seeds,
         "epochs": retrainer.epochs,
         "queries": len(methods.queries.ids),
-        **halves.measure(truth, predicted),
+        **halves.measure(losses, predicted),
     }
     if settings.removal:
         about["removal"] = removal.measure(removal.remove(retrainer, methods, settings.removal, settings.seeds))
     if settings.stability:
-        about["stability"] = stability.compare(retrainer, parameters, methods, settings.stability)
-    return about, judge_halves(about), predicted[INFLUENCE].mean(dim=0), truth.losses.mean(dim=(0, 1))
+        about["stability"] = stability.compare(retrainer, parameters, methods, damping)
+    return about, judge_halves(about), predicted[INFLUENCE].mean(dim=0), losses.mean(dim=(0, 1))
 
 
 def _why_not(parameters: Parameters, examples: int) -> str | None:
@@ -111,18 +114,6 @@ def _why_not(parameters: Parameters, examples: int) -> str | None:
     if examples < 2 * SMALLEST:
         return f"there are {examples} training examples only"
     return None
-
-
-def _epochs(workspace: Workspace) -> int:
-    """Epochs that made the weights that were kept.
-
-    Raises:
-        UserError: model/metrics.json does not say.
-    """
-    epochs = read_json(workspace.model_metrics).get("best_epoch")
-    if not isinstance(epochs, int) or epochs < 1:
-        raise UserError(f"{workspace.model_metrics} says of no epoch whose weights were kept: rerun train")
-    return epochs
 
 
 def _rows(predicted: Tensor, actual: Tensor) -> str:

@@ -17,7 +17,7 @@ from influence.fidelity import (
     resample,
 )
 from influence.retraining import Run
-from tasks.validation.methods import INFLUENCE
+from tasks.validation.names import INFLUENCE
 from tasks.validation.retrainer import Retrainer
 
 SUBSETS = 5  # purpose of random numbers
@@ -25,15 +25,19 @@ SUBSETS = 5  # purpose of random numbers
 
 @dataclass(frozen=True)
 class Halves:
-    """Random halves of the training set, and the loss of the queries on models trained on each.
+    """Random halves of the training set, and the losses on models trained on each.
 
     Attributes:
         members: bool [M, N].
-        losses: nats, [S, Q, M].
+        losses: of every validation example, nats, [S, V, M].
     """
 
     members: Tensor
     losses: Tensor
+
+    def at(self, positions: np.ndarray) -> Tensor:
+        """Losses of some validation examples, [S, Q, M]."""
+        return self.losses[:, torch.from_numpy(positions)]
 
 
 def retrain(retrainer: Retrainer, subsets: int, seeds: int) -> Halves:
@@ -49,14 +53,14 @@ def retrain(retrainer: Retrainer, subsets: int, seeds: int) -> Halves:
     return Halves(members, losses.unflatten(0, (seeds, subsets)).transpose(1, 2))
 
 
-def measure(halves: Halves, predicted: dict[str, Tensor]) -> dict[str, Any]:
+def measure(losses: Tensor, predicted: dict[str, Tensor]) -> dict[str, Any]:
     """Datamodelling score of every method, how far that of the scores exceeds each other one, and the ceiling.
 
     Args:
-        halves: the truth.
+        losses: of the queries, [S, Q, M].
         predicted: rise of each query's loss when what is not in a half is left out, [Q, M], by method.
     """
-    actual = halves.losses.mean(dim=0)
+    actual = losses.mean(dim=0)
     draws = resample(actual.shape[1], actual.shape[0])
     scores = {
         name: (datamodelling_score(found, actual), datamodelling_draws(found, actual, draws))
@@ -64,8 +68,8 @@ def measure(halves: Halves, predicted: dict[str, Tensor]) -> dict[str, Any]:
     }
     others = [name for name in scores if name != INFLUENCE]
     noise = None  # where each half was trained once nothing tells it from signal
-    if len(halves.losses) > 1:
-        noise = estimate(ceiling(halves.losses), ceiling_draws(halves.losses, draws)).rounded()
+    if len(losses) > 1:
+        noise = estimate(ceiling(losses), ceiling_draws(losses, draws)).rounded()
     return {
         "scores": {name: estimate(*score).rounded() for name, score in scores.items()},
         "above": {name: difference(scores[INFLUENCE], scores[name]).rounded() for name in others},

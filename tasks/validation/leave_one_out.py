@@ -22,7 +22,8 @@ from influence.layers import PerExampleGradients
 from influence.problem import Problem
 from influence.retraining import minimise, retrain_without
 from tasks.dataset import Split
-from tasks.validation.methods import INFLUENCE, Methods
+from tasks.validation.methods import Methods
+from tasks.validation.names import INFLUENCE
 
 LARGEST = 2000  # parameters: the dense Hessian of more takes longer than a validation may
 TOLERANCE = 1e-8  # norm of the gradient at a minimum

@@ -9,23 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from influence.layers import PerExampleGradients, Readings
+from influence.layers import PerExampleGradients, Readings, as_vectors
 from influence.memory import gradient_batch
 from influence.scores import Pairwise
 from tasks.artifacts import read_table
 from tasks.dataset import Split
 from tasks.errors import UserError
-from tasks.precondition import query_gradients
 from tasks.progress import Progress
 from tasks.score import Queries
+from tasks.validation.names import GRADIENT, INFLUENCE, SIMILARITY
 from tasks.workspace import SplitName, Workspace
-
-INFLUENCE, GRADIENT, SIMILARITY = "influence", "gradient_product", "similarity"
-NAMES = {
-    INFLUENCE: "the scores",
-    GRADIENT: "the gradient product",
-    SIMILARITY: "the similarity of features",
-}
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,8 @@ class Methods:
         self.inputs, self.targets = validation.batch(self.positions, device)
         self._size = gradient_batch(gradients.problem, self.inputs[:1], memory)
         influence = Pairwise(gradients, queries.solutions, len(train))
-        product = Pairwise(gradients, query_gradients(gradients, self.inputs, self.targets), len(train))
+        own = as_vectors(gradients, gradients.read(self.inputs, targets=self.targets))
+        product = Pairwise(gradients, own, len(train))
         rows = F.normalize(_features(workspace, "train", train).to(device), dim=1)
         of_queries = F.normalize(_features(workspace, "validation", validation)[self.positions].to(device), dim=1)
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from influence.fidelity import estimate, resample, without_extremes, without_random
 from influence.retraining import Run
-from tasks.validation.methods import INFLUENCE, SIMILARITY, Methods
+from tasks.validation.methods import Methods
+from tasks.validation.names import INFLUENCE, SIMILARITY
 from tasks.validation.retrainer import Retrainer
 
 RANDOM = "random"
@@ -40,7 +41,8 @@ def remove(retrainer: Retrainer, methods: Methods, shares: list[float], seeds: i
 
     def losses(kept: np.ndarray) -> Tensor:
         runs = [Run(kept, seed) for seed in retrainer.seeds(seeds)]
-        return retrainer.losses(runs, f"retraining on {len(kept):,} examples").mean(dim=0)
+        found = retrainer.losses(runs, f"retraining on {len(kept):,} examples").mean(dim=0)
+        return found[torch.from_numpy(methods.positions)]
 
     before, found = losses(everything), []
     for share in shares:

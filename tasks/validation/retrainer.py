@@ -1,7 +1,7 @@
 """The model trained again on parts of its training set, the way it was trained first.
 
 As many epochs as made the weights that were kept, the same plan of learning rates, and no look at the validation
-examples, since those are the queries.
+examples, since the queries are among those.
 """
 
 from collections.abc import Callable
@@ -16,15 +16,16 @@ from influence.objective import SoftmaxCrossEntropy
 from influence.retraining import Retraining, Run, stacked_outputs
 from influence.retraining.descent import Read
 from influence.vectors import Vectors
-from tasks.artifacts import PACKAGE, content_hash, fingerprint
+from tasks.artifacts import PACKAGE, content_hash, fingerprint, read_json
 from tasks.dataset import Split
 from tasks.determinism import derived_seed
+from tasks.errors import UserError
 from tasks.fitting import recipe
 from tasks.models import build, factory_source
 from tasks.parameters import Parameters
+from tasks.predict import LARGEST_BATCH
 from tasks.progress import Progress
 from tasks.shards import Shards
-from tasks.validation.methods import Methods
 from tasks.workspace import Workspace
 
 SEEDS = 6  # purpose of random numbers
@@ -33,19 +34,25 @@ SEEDS = 6  # purpose of random numbers
 class Retrainer:
     """Trains again, and keeps what came of it.
 
-    What is kept is named by what was trained, and stays when the stage is done: a change of the curvature, or a larger
-    budget, is measured without training anything twice.
+    What is kept is named by what was trained, and stays when the stage is done: another curvature, other queries or a
+    larger budget are measured without training anything twice.
 
     Args:
         workspace: of the run.
         parameters: of the run.
-        methods: the queries, and the training set.
-        epochs: that made the model.
+        train: the training split.
+        validation: the split whose losses are kept.
+        device: where to train.
+
+    Raises:
+        UserError: model/metrics.json does not say which epoch made the model.
     """
 
-    def __init__(self, workspace: Workspace, parameters: Parameters, methods: Methods, epochs: int) -> None:
-        self.parameters, self.methods, self.epochs = parameters, methods, epochs
-        self.train, self.device = methods.train, methods.inputs.device
+    def __init__(
+        self, workspace: Workspace, parameters: Parameters, train: Split, validation: Split, device: torch.device
+    ) -> None:
+        self.parameters, self.train, self.validation, self.device = parameters, train, validation, device
+        self.epochs = _epochs(workspace)
         self.objective = SoftmaxCrossEntropy(parameters.train.weight_decay)
         memory = parameters.compute.memory_bytes
         read = reader(self.train, self.device, memory)
@@ -61,11 +68,14 @@ class Retrainer:
         return [derived_seed(self.parameters.seed, SEEDS, index) for index in range(count)]
 
     def losses(self, runs: list[Run], title: str) -> Tensor:
-        """Loss of every query on every model trained, nats, [K, Q]."""
+        """Loss of every validation example on every model trained, nats, [K, V]."""
 
         def evaluate(states: Vectors) -> Vectors:
-            outputs = stacked_outputs(self.start(0), self.objective, states, self.methods.inputs)
-            return {"losses": torch.stack([self.objective.loss(row, self.methods.targets) for row in outputs])}
+            model, parts = self.start(0), []
+            for inputs, targets in self.validation.batches(LARGEST_BATCH, self.device):
+                outputs = stacked_outputs(model, self.objective, states, inputs)
+                parts.append(torch.stack([self.objective.loss(row, targets) for row in outputs]))
+            return {"losses": torch.cat(parts, dim=1)}
 
         return torch.cat([kept["losses"] for kept in self._kept(runs, title, "losses", evaluate)]).double()
 
@@ -100,10 +110,16 @@ class Retrainer:
             [self.epochs, self._retraining.together],
             [content_hash(path) for path in (workspace.encoding, workspace.split("train"))],
             content_hash(workspace.split("validation")),
-            self.methods.queries.ids,
             content_hash(source) if source else None,
             [version(PACKAGE), torch.__version__, self.device.type, torch.get_num_threads()],  # bits depend on these
         )
+
+
+def _epochs(workspace: Workspace) -> int:
+    epochs = read_json(workspace.model_metrics).get("best_epoch")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise UserError(f"{workspace.model_metrics} says of no epoch whose weights were kept: rerun train")
+    return epochs
 
 
 def reader(split: Split, device: torch.device, memory: int) -> Read:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.validation.methods import GRADIENT, NAMES, SIMILARITY
+from tasks.validation.names import GRADIENT, NAMES, SIMILARITY
 
 LOWEST_CEILING = 0.3  # below it retraining itself is too noisy to judge by
 CLOSE = 0.7  # correlation with exact retraining from which a size is worth reading

@@ -38,7 +38,7 @@ def test_what_is_not_written_has_its_default(tmp_path: Path) -> None:
         (source(kind="csv", lable="y", label="y"), "`prepare.source.lable` is not a known key"),
         (source(kind="csv"), "`prepare.source.label` is missing"),
         ({"precondition": {"damping": {"relativ": 1}}}, "`precondition.damping.relative` is missing"),
-        ({"precondition": {"damping": "much"}}, "`precondition.damping`: Input should be a valid number"),
+        ({"precondition": {"damping": "much"}}, "`precondition.damping`: Input should be 'auto'"),
         ({"prepare": {"path": "x"}}, "`prepare.source` is missing"),
         (source(kind="xls", label="y"), "'xls' found using 'kind' does not match any of the expected tags"),
         (source(kind="csv", label="y", text="t", image="i"), "`prepare.source`: Value error, give one of features"),

@@ -19,6 +19,7 @@ from tasks import precondition, score, train
 from tasks.artifacts import read_json
 from tasks.dataset import load_split
 from tasks.determinism import derived_seed
+from tasks.errors import UserError
 from tasks.fitting import Fit
 from tasks.models import build
 from tasks.parameters import load_parameters
@@ -28,10 +29,12 @@ from tasks.score import load_queries
 from tasks.tensors import read_tensors, write_tensors
 from tasks.validate import run
 from tasks.validation import halves
-from tasks.validation.methods import Methods
+from tasks.validation.damping import tuning_queries
+from tasks.validation.methods import Methods, query_positions
 from tasks.validation.retrainer import Retrainer, reader
 from tasks.workspace import Workspace
 
+CPU = torch.device("cpu")
 BUDGET = {"subsets": 24, "seeds": 2}
 NETWORK: dict[str, Any] = {
     "compute": {"device": "cpu"},
@@ -95,13 +98,13 @@ def test_a_half_is_trained_as_the_train_stage_would(network: Workspace) -> None:
     states: list[dict[str, torch.Tensor]] = []
     fit.run(lambda state: states.append(state.weights))
     model.load_state_dict(states[epochs - 1])
-    queries = load_queries(network, torch.device("cpu"))
-    gradients = load_gradients(network, parameters, data, torch.device("cpu"))
+    queries = load_queries(network, CPU)
+    gradients = load_gradients(network, parameters, data, CPU)
     methods = Methods(network, gradients, queries, data, validation, 2**28)
-    found = halves.retrain(Retrainer(network, parameters, methods, epochs), subsets=24, seeds=2)
+    found = halves.retrain(Retrainer(network, parameters, data, validation, CPU), subsets=24, seeds=2)
     assert found.members[0].nonzero().squeeze(1).tolist() == half.tolist()
     expected = objective.loss(model(methods.inputs), methods.targets).detach()
-    torch.testing.assert_close(found.losses[0, :, 0].float(), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found.at(methods.positions)[0, :, 0].float(), expected, rtol=1e-3, atol=1e-4)
     assert evaluate(model, validation, objective, 64).accuracy > 0.5
 
 
@@ -208,6 +211,38 @@ def test_removal_and_stability_are_measured_where_asked_for(network: Workspace, 
     assert found["scores"] == read_json(network.validation_metrics)["scores"]
 
 
+def test_the_damping_is_chosen_on_queries_apart_from_those_reported(
+    network: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the retrainings of the run before; a damping that drowns the curvature loses to one that does not."""
+    workspace = Workspace(tmp_path / "auto")
+    shutil.copytree(network.root, workspace.root)
+    content = yaml.safe_load(workspace.parameters.read_text())
+    tuning = {"dampings": [0.1, 1e6], "queries": 20, **BUDGET}
+    content["precondition"] |= {"damping": "auto", "tuning": tuning}
+    workspace.parameters.write_text(yaml.safe_dump(content))
+    run_in(workspace.root, precondition.run)
+    assert "validate: 3 shards reused, 0 to do" in capsys.readouterr().out
+    report = read_json(workspace.curvature_report)
+    scores = report["tuned_dampings"]
+    assert set(scores) == {"0.1", "1e+06"} and report["damping"] in (
+        pytest.approx(float(share) * report["mean_eigenvalue"])
+        for share in scores
+        if scores[share] == max(scores.values())
+    )
+    validation = load_split(network, "validation")
+    reported = query_positions(load_queries(workspace, CPU), validation)
+    assert not set(reported) & set(tuning_queries(validation, reported, 20, seed=0))
+
+
+def test_a_damping_cannot_be_chosen_for_weights_that_were_given(copy_scored: MakeWorkspace) -> None:
+    workspace = copy_scored(
+        "given", train={"checkpoint": "model/weights.safetensors"}, precondition={"damping": "auto"}
+    )
+    with pytest.raises(UserError, match=r"`precondition\.damping: auto` measures by retraining"):
+        run_in(workspace.root, precondition.run)
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(network: Workspace, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "killed")
@@ -224,7 +259,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(network: Workspace, t
 @pytest.mark.parametrize("memory", [2**30, 1])
 def test_examples_are_read_alike_from_memory_and_one_by_one(network: Workspace, memory: int) -> None:
     split = load_split(network, "train")
-    inputs, labels = reader(split, torch.device("cpu"), memory)(np.array([5, 2]))
+    inputs, labels = reader(split, CPU, memory)(np.array([5, 2]))
     expected = split.batch(np.array([5, 2]))
     assert torch.equal(inputs, expected[0]) and torch.equal(labels, expected[1])
 
