@@ -38,7 +38,7 @@ def summarise(root: Path, outcomes: dict[str, str]) -> Summary:
     if "validate" in outcomes:
         facts += _trust(_metrics(workspace.validation_metrics))
     if "flag" in outcomes:
-        facts += _count("Flagged for review", _metrics(workspace.flag_metrics).get("flagged"))
+        facts += _flagged(_metrics(workspace.flag_metrics))
     if "report" in outcomes:
         facts += _planted(_metrics(workspace.report_metrics))
         if workspace.report.exists():
@@ -93,16 +93,20 @@ def _accuracy(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     return [("Accuracy", ", ".join(shares))] if shares else []
 
 
-def _count(name: str, value: object) -> list[tuple[str, str]]:
-    return [(name, f"{value:,}")] if isinstance(value, int) else []
-
-
 def _trust(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     """The verdict, with what speaks against relying on it."""
     if "verdict" not in metrics:
         return []
     warnings = [f"Warning: {warning}." for warning in metrics["warnings"]]
     return [("Trust", " ".join([metrics["verdict"], *warnings]))]
+
+
+def _flagged(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    flagged, precision = metrics.get("flagged"), metrics.get("expected_precision")
+    if not isinstance(flagged, int):
+        return []
+    expected = f", about {precision * flagged:,.0f} of them wrong ({precision:.0%})" if precision is not None else ""
+    return [("Flagged for review", f"{flagged:,}{expected}")]
 
 
 def _planted(metrics: dict[str, Any]) -> list[tuple[str, str]]:

@@ -61,20 +61,38 @@ SIGNALS = pa.schema(
         ("given_label", pa.string()),
         ("suggested_label", pa.string()),
         ("suggested_probability", pa.float32()),
-        # the signals, each larger for a more suspect example
-        ("loss", pa.float32()),
+        # the signals, each larger for a more suspect example; null where not computed
+        ("loss", pa.float32()),  # nats
         ("negative_margin", pa.float32()),
-        ("negative_mean_margin", pa.float32()),
-        ("self_influence", pa.float32()),
-        ("neighbour_disagreement", pa.float32()),
+        ("negative_mean_margin", pa.float32()),  # over the epochs of training
+        ("self_influence", pa.float32()),  # nats
+        ("validation_harm", pa.float32()),  # nats: minus its influence on the misread validation examples together
+        ("leave_one_out_loss", pa.float32()),  # nats
+        ("neighbour_disagreement", pa.float32()),  # share of the nearest neighbours in feature space
+        ("duplicate_conflict", pa.float32()),  # share of its near-duplicates that bear another label
+        ("confident_learning", pa.float32()),  # 1 - cleanlab's label quality of out-of-fold probabilities
+        ("error_log_odds", pa.float32()),  # of the error model, from out-of-sample evidence
+        ("model_error_log_odds", pa.float32()),  # the same with what the model itself says of the example
     ]
 )
+SIGNAL_NAMES = SIGNALS.names[SIGNALS.get_field_index("loss") :]
 FLAGS = pa.schema(
     [
         *SIGNALS,
         ("reason", pa.string()),
         ("evidence_for", pa.list_(pa.string())),  # training examples that speak for the given label
         ("evidence_against", pa.list_(pa.string())),
+        ("opponents_suggested", pa.float32()),  # share of its strongest opponents that bear the suggested label
+    ]
+)
+FINDINGS = pa.schema(
+    [
+        ("kind", pa.string()),  # leak, conflict, outlier, class, slice
+        ("example_id", pa.string()),  # null for a class or a slice
+        ("other_id", pa.string()),  # the training example that it repeats
+        ("group", pa.string()),  # the class, or the slice as `column = value`
+        ("value", pa.float32()),  # distance of a leak, conflict or outlier; share flagged of a class or slice
+        ("finding", pa.string()),  # in words
     ]
 )
 SLICES = pa.schema(
@@ -164,7 +182,7 @@ def write_table(path: Path, table: pa.Table, schema: pa.Schema, metadata: Mappin
     """Write Parquet (zstd) with exactly this schema; `metadata` values are stored as JSON in the schema.
 
     Raises:
-        ValueError: a floating-point column holds NaN or infinity.
+        ValueError: a floating-point column holds NaN or infinity. Null is allowed: not computed.
     """
     table = table.select(schema.names).cast(schema)
     for name, column in zip(schema.names, table.columns, strict=True):
@@ -186,7 +204,7 @@ def _require_finite(name: str, column: pa.ChunkedArray, path: Path) -> None:
     values = column
     while pa.types.is_list(values.type):
         values = pa.chunked_array([chunk.flatten() for chunk in values.chunks], type=values.type.value_type)
-    if pa.types.is_floating(values.type) and not np.isfinite(values.to_numpy()).all():
+    if pa.types.is_floating(values.type) and not np.isfinite(values.drop_null().to_numpy()).all():
         raise ValueError(f"{path}: column {name} ({column_type}) holds NaN or infinity")
 
 

@@ -2,7 +2,8 @@
 
 Three kinds. `uniform`: any example, to any other class (the easiest to find). `pair`: any example, to the class after
 its own (Han et al. 2018), so that the errors of a class agree with each other. `feature`: examples that look like
-another class, to that class, as a person would err (instance-dependent noise, Xia et al. 2020).
+another class, to that class, as a person would err; but even there at most every second one (bounded noise that
+depends on the features, as in Zhang et al. 2021), or the errors would be the rule and could not be told from it.
 """
 
 from typing import Literal
@@ -49,7 +50,7 @@ def corrupt(
         if inputs is None:
             raise ValueError("errors that depend on the features need the inputs")
         nearness, other = nearest_other_class(inputs, own, len(classes))
-        chosen = _first(-_standardised(nearness) - _gumbel(draws("corruption", seed, ids)), count)
+        chosen = _first(_uniform(draws("corruption", seed, ids)) / _probabilities(nearness, share), count)
         target = other[chosen]
     else:
         chosen = _first(draws("corruption", seed, ids), count)
@@ -96,15 +97,21 @@ def nearest_other_class(inputs: Inputs, labels: np.ndarray, classes: int) -> tup
     return np.where(finite, found, found[finite].min() if finite.any() else 0.0), other
 
 
-def _standardised(values: np.ndarray) -> np.ndarray:
-    """One standard deviation nearer makes the odds of being chosen e times as large."""
-    return (values - values.mean()) / max(float(values.std()), 1e-12)
+def _probabilities(nearness: np.ndarray, share: float) -> np.ndarray:
+    """Of being changed, [N], with mean `share`: e times as large a standard deviation nearer, at most 1/2 or `share`."""
+    odds = np.exp((nearness - nearness.mean()) / max(float(nearness.std()), 1e-12))
+    most, low, high = max(0.5, share), 0.0, 1.0 / float(odds.min())
+    for _ in range(100):  # bisection of the factor
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.minimum(middle * odds, most).mean() < share else (low, middle)
+    return np.maximum(np.minimum(high * odds, most), 1e-300)
 
 
-def _gumbel(numbers: np.ndarray) -> np.ndarray:
-    """64-bit draws as standard Gumbel noise: the largest sums with it are a sample without replacement."""
-    uniform = ((numbers >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52  # never 0, never 1
-    return -np.log(-np.log(uniform))
+def _uniform(numbers: np.ndarray) -> np.ndarray:
+    """64-bit draws as uniform numbers. The smallest quotients by probabilities are a sample with these probabilities of
+    inclusion (sequential Poisson sampling, Ohlsson 1998)."""
+    found: np.ndarray = ((numbers >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52  # never 0, never 1
+    return found
 
 
 def _first(keys: np.ndarray, count: int) -> np.ndarray:

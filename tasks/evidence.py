@@ -14,6 +14,8 @@ from tasks.problem import load_ekfac, load_gradients
 from tasks.progress import Progress
 from tasks.workspace import Workspace
 
+OPPONENTS = 10  # of whom the labels are counted
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -22,10 +24,13 @@ class Evidence:
     Attributes:
         supporting: the most helpful of those that bear the given label: without them, the model would lose more on it.
         opposing: the most harmful of those that bear the suggested label: without them, the model would lose less.
+        opponents_suggested: share of the most harmful of all that bear the suggested label; None: not asked for, or
+            nothing harms it.
     """
 
     supporting: list[list[int]]
     opposing: list[list[int]]
+    opponents_suggested: list[float | None]
 
 
 def find_evidence(
@@ -51,9 +56,9 @@ def find_evidence(
     probe, _ = train.batch(slice(0, 1), device)
     size = gradient_batch(gradients.problem, probe, memory // 2)
     at_once = max(1, memory // 8 // (4 * gradients.problem.parameter_count))
-    found = Evidence([], [])
+    found = Evidence([], [], [])
     if k == 0:
-        return Evidence([[] for _ in flagged], [[] for _ in flagged])
+        return Evidence([[] for _ in flagged], [[] for _ in flagged], [None for _ in flagged])
     passes = -(-len(flagged) // at_once)
     progress = Progress("flag: evidence", passes * len(train))
     for start in range(0, len(flagged), at_once):
@@ -61,6 +66,7 @@ def find_evidence(
         right = query_gradients(gradients, *train.batch(queries, device))
         solutions = ekfac.power(right, -1.0, damping + parameters.train.weight_decay)
         pairwise, top = Pairwise(gradients, solutions, len(train)), TwoSidedTop(len(queries), k + 1)
+        everyone = TwoSidedTop(len(queries), OPPONENTS + 1)
         for first in range(0, len(train), size):
             members = np.arange(first, min(first + size, len(train)))
             inputs, labels = train.batch(members, device)
@@ -70,9 +76,14 @@ def find_evidence(
                 labels == torch.from_numpy(suggested[start : start + at_once]).to(device)[:, None]
             )
             top.update(torch.where(supports | opposes, scores, torch.zeros_like(scores)), torch.from_numpy(members))
+            everyone.update(scores, torch.from_numpy(members))
             progress.advance(len(members))
         found.supporting.extend(_others(top.helpful()[0], queries, k))
         found.opposing.extend(_others(top.harmful()[0], queries, k))
+        strongest = _others(everyone.harmful()[0], queries, OPPONENTS)
+        for opponents, label in zip(strongest, suggested[start : start + at_once], strict=True):
+            bearing = train.labels[opponents] == int(label)
+            found.opponents_suggested.append(float(bearing.float().mean()) if opponents else None)
     return found
 
 

@@ -184,9 +184,30 @@ class Validate(Section):
 
 
 class Flag(Section):
-    inspect: Share = 0.05  # share of the training set a person is asked to look at
+    inspect: Share = 0.05  # share of the training set a person is asked to look at; 0.02 or "2 %"
+    false_discoveries: Share | None = None  # instead: as many as keep the expected share of false alarms below this
     neighbours: Annotated[int, Field(ge=1)] = 20
+    folds: Annotated[int, Field(ge=0)] = 5  # of the cross-validated top layer; 0: none, the neighbours alone testify
     evidence: Annotated[int, Field(ge=0)] = 5  # training examples shown for and against each flag
+
+
+    @field_validator("inspect", mode="before")
+    @classmethod
+    def _percentage(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.strip().endswith("%"):
+            try:
+                return float(value.strip()[:-1]) / 100
+            except ValueError:
+                pass
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> "Flag":
+        if {"inspect", "false_discoveries"} <= self.model_fields_set and self.false_discoveries is not None:
+            raise ValueError("give inspect or false_discoveries: either decides how many are shown")
+        if self.folds == 1:
+            raise ValueError("folds are 0 or at least 2")
+        return self
 
 
 class Report(Section):

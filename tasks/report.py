@@ -34,6 +34,7 @@ def metrics(data: ReportData) -> dict[str, object]:
         "training_examples": data.training_examples,
         "flagged": len(data.flags),
         "expected_errors": round(data.expected_errors, 4),
+        **({"expected_precision": round(data.expected_errors / len(data.flags), 4)} if data.flags else {}),
         "planted": data.planted,
     }
     if data.detections is not None:
@@ -56,7 +57,7 @@ def recall_csv(data: ReportData) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     detections = data.detections or {}
-    columns = ["flags", *DETECTORS, RANDOM]
+    columns = list(detections) or ["flags", *DETECTORS, RANDOM]
     rows.writerow(["inspected", *columns])
     for percent in PERCENTAGES if detections else ():
         rows.writerow([percent, *(round(detections[column].recall[percent], 6) for column in columns)])

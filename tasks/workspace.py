@@ -94,6 +94,10 @@ class Workspace:
         return self.root / "flags/flags.parquet"
 
     @property
+    def findings(self) -> Path:
+        return self.root / "flags/findings.parquet"
+
+    @property
     def flag_metrics(self) -> Path:
         return self.root / "flags/metrics.json"
 

@@ -1,8 +1,31 @@
-"""Signals of label errors, their fusion, their calibration, and suggested labels."""
+"""Signals of label errors, their fusion, the probability that a label is wrong, and suggested labels."""
 
-from influence.detection.calibration import Calibrator, evidence
+from influence.detection.budget import within_false_discoveries
+from influence.detection.calibration import along_ranking
+from influence.detection.class_evidence import ClassEvidence, smoothed_votes
+from influence.detection.error_model import ErrorModel, fit_error_model, learn_error_model
+from influence.detection.folds import FoldRegressions, Standardiser
 from influence.detection.fusion import fuse
-from influence.detection.neighbours import disagreement, neighbour_votes
-from influence.detection.suggestion import label_posterior, suggest
+from influence.detection.isolation import conflicting_duplicates, duplicate_radius, outliers
+from influence.detection.neighbours import Neighbours, disagreement, nearest_neighbours
+from influence.detection.suggestion import suggest
 
-__all__ = ["Calibrator", "disagreement", "evidence", "fuse", "label_posterior", "neighbour_votes", "suggest"]
+__all__ = [
+    "ClassEvidence",
+    "ErrorModel",
+    "FoldRegressions",
+    "Neighbours",
+    "Standardiser",
+    "along_ranking",
+    "conflicting_duplicates",
+    "disagreement",
+    "duplicate_radius",
+    "fit_error_model",
+    "fuse",
+    "learn_error_model",
+    "nearest_neighbours",
+    "outliers",
+    "smoothed_votes",
+    "suggest",
+    "within_false_discoveries",
+]

@@ -70,10 +70,10 @@ class Shipped:
             for stage in (train, precondition, score):
                 stage.run(self.workspace, settings)
             training = load_split(self.workspace, "train")
-            found = detect(self.workspace, training, settings.flag.neighbours, torch.device("cpu"))
+            found = detect(self.workspace, settings, training, torch.device("cpu"))
         rank = np.empty(len(training))
         rank[found.order] = np.arange(len(training))
-        return {"flags": -rank, **{name: found.signals[name].astype(np.float64) for name in FUSED}}
+        return {"flags": -rank, **{name: found.signals.columns[name].astype(np.float64) for name in FUSED}}
 
     def _relabel(self, name: SplitName, given: np.ndarray) -> None:
         path = self.workspace.split(name)

@@ -30,6 +30,16 @@ class Flag:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Something else worth knowing: of an example and perhaps the one it repeats, or of a group."""
+
+    example_id: str | None
+    other_id: str | None
+    group: str | None
+    words: str
+
+
+@dataclass(frozen=True)
 class Neighbour:
     """A training example and its influence on a query, in nats; positive is helpful."""
 
@@ -87,6 +97,7 @@ class ReportData:
     cards: list[Flag]  # those of the flags that are shown with their evidence
     expected_errors: float
     pairs: list[tuple[str, str, int]]  # given label, suggested label, flags; the most frequent first
+    findings: dict[str, tuple[int, list[Finding]]]  # by kind: how many, and the strongest
     classes: list[ClassCount]
     slices: list[SliceCount]
     model: dict[str, Any]  # model/metrics.json

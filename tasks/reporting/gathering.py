@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from tasks.artifacts import read_json, read_table
 from tasks.parameters import Parameters
-from tasks.reporting.data import ClassCount, EpochRow, Flag, Neighbour, Query, ReportData, SliceCount
+from tasks.reporting.data import ClassCount, EpochRow, Finding, Flag, Neighbour, Query, ReportData, SliceCount
 from tasks.reporting.detection import Detection, evaluate
 from tasks.reporting.exhibits import Gallery, load_gallery
 from tasks.workspace import SPLITS, SplitName, Workspace
@@ -21,12 +21,18 @@ NEIGHBOURS_SHOWN = 6  # helpful and harmful, of each query
 PAIRS_SHOWN = 6
 SLICE_COLUMNS_SHOWN = 6
 SLICE_VALUES_SHOWN = 8
+FINDINGS_SHOWN = 8  # of each kind
 DETECTORS = {  # name in report/metrics.json: column of flags/signals.parquet
     "loss": "loss",
     "margin": "negative_margin",
     "mean_margin": "negative_mean_margin",
     "self_influence": "self_influence",
+    "validation_harm": "validation_harm",
+    "leave_one_out": "leave_one_out_loss",
     "neighbours": "neighbour_disagreement",
+    "confident_learning": "confident_learning",
+    "error_model": "error_log_odds",
+    "model_error_model": "model_error_log_odds",
 }
 
 
@@ -55,6 +61,7 @@ def gather(workspace: Workspace, parameters: Parameters) -> ReportData:
         cards=cards,
         expected_errors=float(sum(flag.error_probability for flag in flags)),
         pairs=_pairs(flags),
+        findings=_findings(workspace),
         classes=_class_counts(workspace, encoding["classes"], flags),
         slices=_slice_counts(workspace, flagged_ids),
         model=model,
@@ -108,6 +115,23 @@ def _pairs(flags: list[Flag]) -> list[tuple[str, str, int]]:
     counted = Counter((flag.given, flag.suggested) for flag in flags if flag.given != flag.suggested)
     ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
     return [(given, suggested, n) for (given, suggested), n in ordered[:PAIRS_SHOWN]]
+
+
+def _findings(workspace: Workspace) -> dict[str, tuple[int, list[Finding]]]:
+    """How many findings of each kind there are, and the strongest of them."""
+    rows = read_table(workspace.findings).to_pylist()
+    kinds = dict.fromkeys(row["kind"] for row in rows)
+    mine = {kind: [row for row in rows if row["kind"] == kind] for kind in kinds}
+    return {
+        kind: (
+            len(found),
+            [
+                Finding(row["example_id"], row["other_id"], row["group"], row["finding"])
+                for row in found[:FINDINGS_SHOWN]
+            ],
+        )
+        for kind, found in mine.items()
+    }
 
 
 def _class_counts(workspace: Workspace, classes: list[str], flags: list[Flag]) -> list[ClassCount]:
@@ -199,7 +223,8 @@ def _detections(signals: pa.Table, truth: dict[str, str]) -> dict[str, Detection
     planted = _member(signals["example_id"], pa.array(list(truth), pa.string()))
     if not planted.any() or planted.all():
         return None
-    scores = {name: signals[column].to_numpy() for name, column in DETECTORS.items()}
+    computed = {name: signals[column] for name, column in DETECTORS.items() if not signals[column].null_count}
+    scores = {name: column.to_numpy() for name, column in computed.items()}
     return evaluate({"flags": -signals["rank"].to_numpy(), **scores}, planted)
 
 

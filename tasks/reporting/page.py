@@ -22,13 +22,25 @@ DETECTOR_NAMES = {
     "margin": "Margin",
     "mean_margin": "Mean margin over epochs",
     "self_influence": "Self-influence",
+    "validation_harm": "Harm to validation errors",
+    "leave_one_out": "Leave-one-out loss",
     "neighbours": "Neighbours disagree",
+    "confident_learning": "Cleanlab, cross-validated top layer",
+    "error_model": "Error model, out of sample",
+    "model_error_model": "Error model, with the model's word",
     "random": "Random order",
 }
 METHOD_NAMES = {
     "influence": "Influence, as in this report",
     "gradient_product": "Gradient product",
     "similarity": "Similarity of features",
+}
+FINDING_NAMES = {
+    "leak": "Held-out examples that nearly repeat a training example",
+    "conflict": "Near-duplicates with different labels",
+    "outlier": "Training examples far from all others",
+    "class": "Classes with many flags",
+    "slice": "Slices with many flags",
 }
 DRAWN_DETECTORS = ("random", "self_influence", "margin", "loss", "flags")  # the last lies on top
 
@@ -44,6 +56,7 @@ def render_report(data: ReportData) -> str:
         verdict=summary.detection_verdict(data),
         most_confused=summary.most_confused(data),
         detector_names=DETECTOR_NAMES,
+        finding_names=FINDING_NAMES,
         method_names=METHOD_NAMES,
         recall_chart=_recall_chart(data),
         loss_chart=_loss_chart(data),

@@ -8,7 +8,7 @@ import torch
 from dense_system import dense_system
 
 from tasks.dataset import load_split
-from tasks.evidence import Evidence, find_evidence
+from tasks.evidence import OPPONENTS, Evidence, find_evidence
 from tasks.parameters import Parameters, load_parameters
 from tasks.problem import load_ekfac, load_gradients
 from tasks.workspace import Workspace
@@ -51,6 +51,9 @@ def test_each_tail_is_of_one_label_and_never_the_example_itself(scored: Path, k:
         harmful = np.flatnonzero(others & (labels == suggested[place]) & (scores < 0))
         assert evidence.supporting[place] == helpful[np.argsort(-scores[helpful])][:k].tolist()
         assert evidence.opposing[place] == harmful[np.argsort(scores[harmful])][:k].tolist()
+        strongest = np.flatnonzero(others & (scores < 0))
+        strongest = strongest[np.argsort(scores[strongest])][:OPPONENTS]
+        assert evidence.opponents_suggested[place] == pytest.approx(np.mean(labels[strongest] == suggested[place]))
     assert scores[FLAGGED[-1]] > 0  # of its own label and helpful to itself: only its exclusion keeps it out
 
 
@@ -63,4 +66,4 @@ def test_memory_for_one_query_and_few_examples_at_a_time_changes_nothing(
 
 
 def test_none_asked_for(scored: Path) -> None:
-    assert found_in(scored, evidence=0)[0] == Evidence([[]] * 5, [[]] * 5)
+    assert found_in(scored, evidence=0)[0] == Evidence([[]] * 5, [[]] * 5, [None] * 5)

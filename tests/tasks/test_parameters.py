@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tasks.errors import UserError
-from tasks.parameters import Parameters, RelativeDamping, load_parameters, parse_bytes
+from tasks.parameters import Corruption, Parameters, RelativeDamping, load_parameters, parse_bytes
 
 PREPARE = {"path": "data.csv", "source": {"kind": "csv", "label": "y"}}
 
@@ -30,6 +30,12 @@ def test_what_is_not_written_has_its_default(tmp_path: Path) -> None:
     assert parameters.compute.memory_bytes == 2 * 2**30
 
 
+def test_short_forms_mean_the_same(tmp_path: Path) -> None:
+    planted = load(tmp_path, prepare={**PREPARE, "corruption": 0.1}).prepare.corruption
+    assert planted == Corruption(kind="uniform", share=0.1)
+    assert load(tmp_path, flag={"inspect": "2 %"}).flag.inspect == pytest.approx(0.02)
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
@@ -47,6 +53,14 @@ def test_what_is_not_written_has_its_default(tmp_path: Path) -> None:
         ({"train": {"epochs": 0}}, "`train.epochs`: Input should be greater than or equal to 1, got 0"),
         ({"train": {"learning_rate": float("inf")}}, "`train.learning_rate`: Input should be a finite number"),
         ({"train": {"weight_decay": float("nan")}}, "`train.weight_decay`: Input should be a finite number"),
+        ({"flag": {"inspect": "many %"}}, "`flag.inspect`: Input should be a valid number"),
+        ({"flag": {"folds": 1}}, "`flag`: Value error, folds are 0 or at least 2"),
+        (
+            {"flag": {"inspect": 0.1, "false_discoveries": 0.2}},
+            "`flag`: Value error, give inspect or false_discoveries",
+        ),
+        ({"prepare": {**PREPARE, "corruption": 2}}, "`prepare.corruption`: Input should be less than or equal to 1"),
+        ({"prepare": {**PREPARE, "corruption": {"kind": "odd"}}}, "`prepare.corruption.kind`: Input should be"),
         ({"flag": {"inspect": 5}}, "`flag.inspect`: Input should be less than or equal to 1, got 5"),
         ({"score": None}, "`score`: Input should be a valid dictionary"),
         ({"precondition": {"queries": {"errors": 0, "sample": 0}}}, "`precondition.queries`: Value error, ask for at"),

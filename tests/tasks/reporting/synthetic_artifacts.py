@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.artifacts import (
+    FINDINGS,
     FLAGS,
     PREDICTIONS,
     SELF_INFLUENCE,
@@ -76,6 +77,8 @@ class Recipe:
     texts: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     image_size: int = 28
+    no_folds: bool = False
+    findings: int = 10  # pairs of near-duplicates
     slices: dict[str, list[str]] = field(default_factory=dict)
     parameters: dict[str, object] = field(default_factory=dict)
 
@@ -244,7 +247,12 @@ def _write_model(workspace, recipe, ids, labels, model, features, bounds):  # ty
 
 def _write_scores(workspace, recipe, ids, labels, model, neighbours, bounds):  # type: ignore[no-untyped-def]
     n = recipe.train
-    columns = {"example_id": ids[:n], "self_influence": model["self_influence"][:n]}
+    columns = {
+        "example_id": ids[:n],
+        "self_influence": model["self_influence"][:n],
+        "influence_on_errors": -model["self_influence"][:n] / 3,
+        "leave_one_out_loss": model["loss"][:n] * 1.1,
+    }
     write_table(workspace.self_influence, pa.table(columns), SELF_INFLUENCE)
     start, stop = bounds["validation"]
     queries = sorted(range(start, stop), key=lambda q: -model["loss"][q])[:20]
@@ -295,7 +303,13 @@ def _write_flags(workspace, recipe, ids, labels, model, neighbours):  # type: ig
         "negative_margin": -model["margin"][order],
         "negative_mean_margin": -model["margin"][order] / 2,
         "self_influence": model["self_influence"][order],
+        "validation_harm": model["self_influence"][order] / 3,
+        "leave_one_out_loss": model["loss"][order] * 1.1,
         "neighbour_disagreement": against[order],
+        "duplicate_conflict": np.zeros(n),
+        "confident_learning": pa.nulls(n, pa.float32()) if recipe.no_folds else against[order],
+        "error_log_odds": np.log(model["suspicion"][order]) - np.log1p(-model["suspicion"][order]),
+        "model_error_log_odds": model["suspicion"][order],
     }
     write_table(workspace.signals, pa.table(columns), SIGNALS)
     chosen = order[: recipe.flagged]
@@ -304,7 +318,8 @@ def _write_flags(workspace, recipe, ids, labels, model, neighbours):  # type: ig
         agree = [i for i in neighbours[example] if (labels[i] == labels[example]) == speaks_for]
         return [ids[i] for i in agree[: recipe.evidence]]
 
-    columns = {name: values[: recipe.flagged] for name, values in columns.items()}
+    columns: dict[str, object] = {name: values[: recipe.flagged] for name, values in columns.items()}
+    columns["opponents_suggested"] = np.full(recipe.flagged, 0.6)
     columns["reason"] = [
         f"{round(20 * against[i])} of its 20 nearest neighbours have another label, most of them "
         f"{names[model['suggested'][i]]}; its loss is {model['loss'][i]:.1f} nats."
@@ -313,4 +328,21 @@ def _write_flags(workspace, recipe, ids, labels, model, neighbours):  # type: ig
     columns["evidence_for"] = pa.array([evidence(i, True) for i in chosen], pa.list_(pa.string()))
     columns["evidence_against"] = pa.array([evidence(i, False) for i in chosen], pa.list_(pa.string()))
     write_table(workspace.flags, pa.table(columns), FLAGS)
+    write_table(workspace.findings, pa.Table.from_pylist(_findings(recipe, ids), FINDINGS), FINDINGS)
     write_json(workspace.flag_metrics, {"flagged": recipe.flagged})
+
+
+def _findings(recipe: Recipe, ids: list[str]) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = [
+        {
+            "kind": "conflict",
+            "example_id": ids[i],
+            "other_id": ids[i + 1],
+            "value": 0.01,
+            "finding": "not the same label",
+        }
+        for i in range(recipe.findings)
+    ]
+    if recipe.findings:
+        rows.append({"kind": "class", "group": recipe.classes[0], "value": 0.2, "finding": "20 % of it are flagged"})
+    return rows

@@ -11,6 +11,7 @@ from tasks.artifacts import write_json
 from tasks.errors import UserError
 from tasks.parameters import load_parameters
 from tasks.report import run
+from tasks.reporting.gathering import DETECTORS
 from tasks.workspace import Workspace
 
 MakeWorkspace = Callable[..., Workspace]
@@ -87,11 +88,22 @@ def test_without_planted_errors_the_truth_is_not_guessed(make_workspace: MakeWor
     workspace = make_workspace(planted=0)
     page, metrics = report(workspace)
     assert "No errors were planted in this run" in page
-    assert set(metrics) == {"training_examples", "flagged", "expected_errors", "planted"}
-    assert (
-        workspace.recall_curve.read_text()
-        == "inspected,flags,loss,margin,mean_margin,self_influence,neighbours,random\n"
-    )
+    assert set(metrics) == {"training_examples", "flagged", "expected_errors", "expected_precision", "planted"}
+    assert workspace.recall_curve.read_text() == f"inspected,flags,{','.join(DETECTORS)},random\n"
+
+
+def test_other_findings_are_shown_by_kind_with_their_number(make_workspace: MakeWorkspace) -> None:
+    page, _ = report(make_workspace(classes=["<b>", "plain"]))
+    section = page[page.index('<section id="findings">') : page.index('<section id="detection">')]
+    assert section.count("not the same label") == 8 and "The first 8 of 10." in section
+    assert "Classes with many flags" in section and "&lt;b&gt;" in section and "<b>" not in section
+    assert '<section id="findings">' not in report(make_workspace(findings=0))[0]
+
+
+def test_a_signal_that_was_not_computed_is_not_scored(make_workspace: MakeWorkspace) -> None:
+    page, metrics = report(make_workspace(no_folds=True))
+    assert "confident_learning" not in metrics and "error_model" in metrics
+    assert "Cleanlab" not in page
 
 
 def test_a_model_that_was_given_has_no_loss_curve(make_workspace: MakeWorkspace) -> None:

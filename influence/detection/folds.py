@@ -1,0 +1,88 @@
+"""Softmax regressions on fixed features, each trained without one fold, all at once.
+
+What they say of the fold they have not seen is out of sample as far as the regression goes. The features themselves may
+have been learned with that fold: on a network's features this is cross-validation of its top layer, not of the network.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+DIRECTIONS = 512  # principal directions of the features that are kept
+ITERATIONS = 100
+
+
+class Standardiser:
+    """Features centred, on their first principal directions, of mean square length 1. Labels play no part.
+
+    Args:
+        features: [N, D].
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        self._centre = features.mean(dim=0)
+        centred = (features - self._centre).double()
+        variances, directions = torch.linalg.eigh(centred.T @ centred / len(features))
+        kept = min(DIRECTIONS, features.shape[1])
+        scale = variances[-kept:].clamp(min=0.0).sum().sqrt().clamp(min=1e-12)
+        self._map = (directions[:, -kept:] / scale).to(features.dtype)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """[M, D] to [M, kept]."""
+        return (features - self._centre) @ self._map
+
+
+class FoldRegressions:
+    """K softmax regressions: mean loss of the examples outside fold k, plus penalty / 2 times the squared weights.
+
+    They are found together by L-BFGS, the K problems being independent parts of one sum.
+
+    Args:
+        features: [N, D], see `Standardiser`.
+        labels: class indices, [N].
+        classes: C.
+        fold: of each example, 0 to K - 1, [N].
+        penalty: on the weights, not on the biases.
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor, classes: int, fold: Tensor, penalty: float) -> None:
+        self._features, self._fold = _with_one(features), fold
+        folds = int(fold.max()) + 1
+        seen = (fold[:, None] != torch.arange(folds, device=fold.device)).to(features.dtype)
+        share = (seen / seen.sum(dim=0).clamp(min=1)).unsqueeze(2)  # [N, K, 1]
+        targets = F.one_hot(labels, classes).to(features.dtype).unsqueeze(1)
+        width = self._features.shape[1]
+        self._weights = torch.zeros(width, folds, classes, dtype=features.dtype, device=features.device)
+        self._weights.requires_grad_(True)
+        decay = torch.full((width, 1, 1), penalty, dtype=features.dtype, device=features.device)
+        decay[-1] = 0.0
+        optimiser = torch.optim.LBFGS(
+            [self._weights], max_iter=ITERATIONS, history_size=20, line_search_fn="strong_wolfe"
+        )
+
+        def objective() -> Tensor:
+            with torch.no_grad():
+                logs = self._logs(self._features)
+                decayed = decay * self._weights
+                value = -(share * targets * logs).sum() + 0.5 * (decayed * self._weights).sum()
+                residual = (share * (logs.exp() - targets)).flatten(1)
+                self._weights.grad = (self._features.T @ residual).view_as(self._weights) + decayed
+            return value
+
+        optimiser.step(objective)
+        self._weights.requires_grad_(False)
+
+    def held_out(self) -> Tensor:
+        """Log-probabilities of every training example by the regression that has not seen it, [N, C]."""
+        return self._logs(self._features)[torch.arange(len(self._fold)), self._fold]
+
+    def of(self, features: Tensor) -> Tensor:
+        """Log-probabilities of other examples by all regressions, [K, M, C]."""
+        return self._logs(_with_one(features)).transpose(0, 1)
+
+    def _logs(self, features: Tensor) -> Tensor:
+        return (features @ self._weights.flatten(1)).view(len(features), *self._weights.shape[1:]).log_softmax(dim=2)
+
+
+def _with_one(features: Tensor) -> Tensor:
+    return torch.cat([features, features.new_ones(len(features), 1)], dim=1)

@@ -1,0 +1,33 @@
+"""Evidence weighed on held-out examples."""
+
+import numpy as np
+from scipy.special import log_softmax, softmax
+
+from influence.detection import ClassEvidence, smoothed_votes
+
+
+def world(seed: int, sample: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """True logits, labels drawn from them, an overconfident witness and one that knows nothing."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(sample, 3)) + np.array([1.0, 0.0, -1.0])
+    labels = (softmax(logits, axis=1).cumsum(axis=1) > rng.random((sample, 1))).argmax(axis=1)
+    return logits, labels, log_softmax(3.0 * logits, axis=1), log_softmax(rng.normal(size=(sample, 3)), axis=1)
+
+
+def test_an_overconfident_witness_is_cooled_and_an_ignorant_one_ignored() -> None:
+    _, labels, witness, noise = world(0)
+    logits, _, *evidence = world(1)
+    found = ClassEvidence([witness, noise], labels).probabilities(evidence)
+    assert np.allclose(found.sum(axis=1), 1.0)
+    assert np.abs(found - softmax(logits, axis=1)).mean() < 0.02
+
+
+def test_held_out_labels_that_are_all_alike_leave_finite_probabilities() -> None:
+    evidence = np.log(np.full((5, 2), 0.5))
+    found = ClassEvidence([evidence], np.zeros(5, dtype=np.int64)).probabilities([evidence])
+    assert np.isfinite(found).all() and (found[:, 0] > 0.9).all()
+
+
+def test_votes_get_one_more_vote_spread_over_all_labels() -> None:
+    found = smoothed_votes(np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]), 2)
+    assert np.allclose(np.exp(found), [[4 / 9, 4 / 9, 1 / 9], [7 / 9, 1 / 9, 1 / 9]])
