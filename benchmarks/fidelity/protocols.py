@@ -50,7 +50,7 @@ class Protocol:
     recipe: Recipe
     subsets: int = 100
     seeds: int = 2
-    reported: int = 100
+    reported: int = 60
     tuning: int = 24
     dampings: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
 
@@ -137,6 +137,7 @@ PROTOCOLS = {
         SquaredError(1e-5),
         "loss",
         _recipe(0.03, 32, 20),
+        reported=100,
         dampings=(0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
     ),
 }
