@@ -39,11 +39,11 @@ def signed(value: float, digits: int = 3) -> str:
     return f"+{number(value, digits)}" if value > 0 else number(value, digits)
 
 
-def power_of_ten(values: Sequence[float]) -> int:
-    """The power of ten of the largest of some values; 0 where they are near one, or are all zero."""
+def power_of_ten(values: Sequence[float], plain: range = range(-1, 3)) -> int:
+    """The power of ten of the largest of some values; 0 where it is a plain one, or they are all zero."""
     largest = max(map(abs, values), default=0.0)
     power = math.floor(math.log10(largest)) if largest > 0 else 0
-    return 0 if -2 < power < 3 else power
+    return 0 if power in plain else power
 
 
 def scaled(value: float, power: int) -> str:

@@ -9,6 +9,8 @@ from tasks.reporting.formatting import name, percent, power_of_ten
 from tasks.reporting.page import render_page
 from tasks.workspace import HeldOut, Workspace
 
+ALL_SEEN = range(3)  # powers of ten left out of the unit: a matrix holds much smaller values beside the largest
+
 
 @dataclass(frozen=True)
 class Part:
@@ -90,11 +92,11 @@ class Slices:
     @property
     def power(self) -> int:
         """The power of ten in which influence per example reads well."""
-        return power_of_ten([one.per_example for one in self.influences])
+        return power_of_ten([one.per_example for one in self.influences], ALL_SEEN)
 
     @property
     def total_power(self) -> int:
-        return power_of_ten([one.total for one in self.influences])
+        return power_of_ten([one.total for one in self.influences], ALL_SEEN)
 
 
 def findings(slices: Slices) -> str:

@@ -27,7 +27,7 @@ def test_the_page_has_a_cell_for_every_pair_and_escapes_names(tmp_path: Path) ->
     assert "<img" not in page and "&lt;img" in page
     assert "25.0\u202f%" in page and "14\u202f% to 40\u202f%" in page
     assert page.count('<td class="number helps') + page.count('<td class="number harms') == 2 * 4
-    assert page.count("harms strong") == 2 and "−2.00" in page and "+0.40" in page
+    assert page.count("harms strong") == 2 and "−2.00" in page and "in 10⁻¹ nats" in page and "+4.00" in page
     assert found.strongest(0, -1) is None
 
 
