@@ -2,7 +2,8 @@
 
 import typer
 
-from benchmarks import detection, retraining, solvers
+from benchmarks import retraining, solvers
+from benchmarks.detection import command as detection
 from benchmarks.fidelity import command as fidelity
 from benchmarks.speed import command as speed
 

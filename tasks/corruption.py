@@ -79,8 +79,8 @@ def nearest_other_class(inputs: Inputs, labels: np.ndarray, classes: int) -> tup
         classes: number of classes; those without an example are near to nobody.
     """
     flat = inputs if isinstance(inputs, scipy.sparse.csr_matrix) else inputs.reshape(len(inputs), -1).astype(np.float32)
-    members = scipy.sparse.csr_matrix((np.ones(len(labels), np.float32), (labels, np.arange(len(labels)))))
-    members.resize(classes, len(labels))
+    places = (labels, np.arange(len(labels)))
+    members = scipy.sparse.csr_matrix((np.ones(len(labels), np.float32), places), shape=(classes, len(labels)))
     sizes = np.bincount(labels, minlength=classes)
     sums = members @ flat
     means = (sums.toarray() if isinstance(sums, scipy.sparse.spmatrix) else sums) / np.maximum(sizes, 1)[:, None]
@@ -98,7 +98,7 @@ def nearest_other_class(inputs: Inputs, labels: np.ndarray, classes: int) -> tup
 
 
 def _probabilities(nearness: np.ndarray, share: float) -> np.ndarray:
-    """Of being changed, [N], with mean `share`: e times as large a standard deviation nearer, at most 1/2 or `share`."""
+    """Of being changed, [N], with mean `share`: e times as large one deviation nearer, at most 1/2 or `share`."""
     odds = np.exp((nearness - nearness.mean()) / max(float(nearness.std()), 1e-12))
     most, low, high = max(0.5, share), 0.0, 1.0 / float(odds.min())
     for _ in range(100):  # bisection of the factor

@@ -98,12 +98,11 @@ def _rates(workspace: Workspace, train: Split, flagged: np.ndarray) -> list[Find
     """Classes and slices of which more is flagged than chance explains."""
     is_flagged = np.zeros(len(train), dtype=bool)
     is_flagged[flagged] = True
-    groups = [("class", None, [train.encoding.classes[label] for label in train.labels.tolist()])]
+    labels = [train.encoding.classes[label] for label in train.labels.tolist()]
+    groups: list[tuple[str, str | None, list[str | None]]] = [("class", None, [*labels])]
     path = workspace.split("train")
-    names = [name for name in pq.read_schema(path).names if name.startswith("slice_")]
-    table = read_table(path, names) if names else None
-    for name in names:
-        groups.append(("slice", name.removeprefix("slice_"), table[name].to_pylist()))
+    for column in [name for name in pq.read_schema(path).names if name.startswith("slice_")]:
+        groups.append(("slice", column.removeprefix("slice_"), read_table(path, [column])[column].to_pylist()))
     counted = [
         (kind, name, value, total, found)
         for kind, name, values in groups

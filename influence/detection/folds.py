@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-DIRECTIONS = 512  # principal directions of the features that are kept
+DIRECTIONS = 256  # principal directions of the features that are kept
 ITERATIONS = 100
 
 

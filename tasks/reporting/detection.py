@@ -16,11 +16,13 @@ class Detection:
 
     Attributes:
         recall: share of the errors found when the given percentage of all examples is inspected, in [0, 1].
+        precision: share of errors among the first as many examples as there are errors.
         auroc: probability that an error scores higher than a sound example; 0.5 is chance.
         average_precision: area under precision against recall; the share of errors is chance.
     """
 
     recall: dict[int, float]
+    precision: float
     auroc: float
     average_precision: float
 
@@ -56,6 +58,7 @@ def _evaluate_one(score: np.ndarray, planted: np.ndarray) -> Detection:
     recall = np.interp(inspected, np.arange(len(planted) + 1), found) / planted.sum()
     return Detection(
         recall=dict(zip(PERCENTAGES, recall.tolist(), strict=True)),
+        precision=float(found[planted.sum()] / planted.sum()),
         auroc=float(roc_auc_score(planted, score)),
         average_precision=float(average_precision_score(planted, score)),
     )

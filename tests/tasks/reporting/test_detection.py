@@ -16,7 +16,7 @@ def test_a_perfect_score_finds_every_error_as_soon_as_it_can() -> None:
     found = evaluate({"perfect": planted.astype(float)}, planted)["perfect"]
     assert found.recall[1] == pytest.approx(0.2)
     assert found.recall[5] == found.recall[30] == pytest.approx(1.0)
-    assert found.auroc == found.average_precision == 1.0
+    assert found.precision == found.auroc == found.average_precision == 1.0
 
 
 def test_the_recall_of_a_ranking_worked_out_by_hand() -> None:
@@ -25,6 +25,7 @@ def test_the_recall_of_a_ranking_worked_out_by_hand() -> None:
     assert found.recall[10] == pytest.approx(0.5)  # one of ten inspected: the first error
     assert found.recall[30] == pytest.approx(0.5)  # three of ten: still only the first
     assert found.recall[5] == pytest.approx(0.25)  # half an example
+    assert found.precision == 0.5  # of the first two, one
     assert found.auroc == pytest.approx(14 / 16)
 
 
