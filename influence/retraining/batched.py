@@ -43,8 +43,8 @@ class Retraining:
     """Trains models by one recipe on parts of one training set.
 
     A model is left to a loop, one training after the other, where `vmap` cannot do it or does not pay: where it has
-    buffers, parameters that are not trained or stochastic layers, where its gradients come out different, and where it
-    convolves on a CPU.
+    buffers, parameters that are shared or not trained, or stochastic layers, where its gradients come out different,
+    and where it convolves on a CPU.
 
     Args:
         start: a new model of a seed, on the device where it is to be trained.
@@ -195,8 +195,9 @@ def _stacked_gradients(problem: Problem) -> Callable[[Vectors, Tensor, Tensor], 
 
 def _can_be_stacked(model: nn.Module, objective: Objective, inputs: Tensor, targets: Tensor) -> bool:
     """Whether a step of several copies at once gives the gradients of each alone, and may be faster."""
-    if any(True for _ in model.buffers()) or not all(value.requires_grad for value in model.parameters()):
-        return False
+    names = [name for name, value in model.named_parameters() if value.requires_grad]
+    if any(True for _ in model.buffers()) or list(model.state_dict()) != names:
+        return False  # there is more to a model's state than one tensor for each trained parameter
     if not inputs.is_cuda and any(isinstance(module, CONVOLUTIONS) for module in model.modules()):
         return False  # the stack becomes a convolution in groups, which is slower there than one after the other
     alone = copy.deepcopy(model).train()

@@ -92,12 +92,12 @@ class Retrainer:
     def _kept(self, runs: list[Run], title: str, kind: str, keep: Callable[[Vectors], Vectors]) -> list[Vectors]:
         chunks = {_name(kind, chunk): chunk for chunk in self._retraining.chunks(runs)}
         finished = sum(len(chunk) for name, chunk in chunks.items() if self._shards.done(name))
-        progress = Progress(f"validate: {title}", len(runs), "models", done=finished)
+        done, total = (models * self.epochs for models in (finished, len(runs)))
+        progress = Progress(f"validate: {title}", total, "epochs of a model", done=done)
 
         def compute(name: str) -> Vectors:
-            found = keep(self._retraining.train(chunks[name], self.epochs))
-            progress.advance(len(chunks[name]))
-            return found
+            chunk = chunks[name]
+            return keep(self._retraining.train(chunk, self.epochs, lambda epoch: progress.advance(len(chunk))))
 
         self._shards.run(list(chunks), compute)
         return [self._shards.read(name) for name in chunks]

@@ -89,6 +89,17 @@ def normalised() -> nn.Module:
     return nn.Sequential(nn.Linear(WIDTH, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, CLASSES))
 
 
+class Ties(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode, self.decode, self.output = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 3)
+        self.decode.weight = self.encode.weight
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.output(self.decode(self.encode(inputs).tanh()))
+        return outputs
+
+
 class Branches(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +110,7 @@ class Branches(nn.Module):
         return outputs if outputs.sum() > 0 else 2 * outputs
 
 
-@pytest.mark.parametrize("build", [Drops, normalised, Branches])
+@pytest.mark.parametrize("build", [Drops, normalised, Ties, Branches])
 def test_what_vmap_cannot_do_is_trained_in_a_loop(build: Callable[[], nn.Module]) -> None:
     retraining = Retraining(partial(start, build=build), OBJECTIVE, recipe(), read)
     assert retraining.together == 1 and [len(chunk) for chunk in retraining.chunks(RUNS)] == [1, 1, 1]
