@@ -40,7 +40,9 @@ def reasons(
             f"{round(votes[row, favourite] * voters)} of its {voters} nearest neighbours bear {classes[favourite]!r}",
         ]
         if signals.out_of_fold is not None:
-            parts.append(f"unseen, it is {label!r} with {_percent(signals.out_of_fold[row, suggested[place]])}")
+            parts.append(
+                f"a top layer that never saw it says {label!r}, {_percent(signals.out_of_fold[row, suggested[place]])}"
+            )
         if columns["duplicate_conflict"][row] > 0:
             parts.append("a near-duplicate bears another label")
         opponents = evidence.opponents_suggested[place]

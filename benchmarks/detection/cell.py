@@ -3,6 +3,7 @@
 import contextlib
 import io
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tasks.fitting import Fit
 from tasks.flag import detect
 from tasks.models import build
 from tasks.parameters import Parameters, load_parameters
-from tasks.reporting.detection import evaluate
+from tasks.reporting.detection import Detection, evaluate
 from tasks.reporting.gathering import DETECTORS
 from tasks.signals import confident_learning, load_predictions
 from tasks.workspace import Workspace
@@ -28,6 +29,7 @@ from tasks.workspace import Workspace
 BINS = 10  # of equal width, of the expected calibration error
 REPORTED = (1, 2, 5, 10, 20)  # percent inspected
 FOLDS = 5
+RETRAINED = "cleanlab_retrained"  # the name of its signal
 
 
 def parameters(setting: Setting, folder: Path, seed: int) -> dict[str, Any]:
@@ -51,6 +53,24 @@ def run(setting: Setting, folder: Path, seed: int) -> dict[str, Any]:
         folder: of all data sets.
         seed: of split, errors, model and ranking.
     """
+    with _prepared(setting, folder, seed) as (workspace, settings):
+        for stage in (train, precondition, score):
+            stage.run(workspace, settings)
+        return measure(workspace, settings)
+
+
+def run_retrained(setting: Setting, folder: Path, seed: int) -> dict[str, Any]:
+    """What cleanlab finds with the probabilities of networks trained anew without each fold."""
+    with _prepared(setting, folder, seed) as (workspace, settings):
+        training = load_split(workspace, "train")
+        wrong = read_table(workspace.truth)["planted"].to_numpy(zero_copy_only=False)
+        score = confident_learning(retrained(workspace, training, settings), training.labels.numpy())
+        return _numbers(evaluate({RETRAINED: score}, wrong)[RETRAINED])
+
+
+@contextlib.contextmanager
+def _prepared(setting: Setting, folder: Path, seed: int) -> Iterator[tuple[Workspace, Parameters]]:
+    """A workspace of its own with its data prepared, the current folder meanwhile."""
     with tempfile.TemporaryDirectory() as root, contextlib.chdir(root), contextlib.redirect_stdout(io.StringIO()):
         workspace = Workspace(Path())
         workspace.parameters.write_text(yaml.safe_dump(parameters(setting, folder, seed)), encoding="utf-8")
@@ -58,12 +78,10 @@ def run(setting: Setting, folder: Path, seed: int) -> dict[str, Any]:
         prepare.run(workspace, settings)
         if setting.human is not None:
             take_human_labels(workspace, folder / "cifar10n/labels.parquet", setting.human)
-        for stage in (train, precondition, score):
-            stage.run(workspace, settings)
-        return measure(workspace, settings, setting.retrain)
+        yield workspace, settings
 
 
-def measure(workspace: Workspace, settings: Parameters, retrain: bool) -> dict[str, Any]:
+def measure(workspace: Workspace, settings: Parameters) -> dict[str, Any]:
     """What the flags and every signal alone find of the errors, and how true the error probabilities are."""
     training = load_split(workspace, "train")
     truth = read_table(workspace.truth)
@@ -74,8 +92,6 @@ def measure(workspace: Workspace, settings: Parameters, retrain: bool) -> dict[s
     columns = found.signals.columns
     scores = {"flags": -rank, **{name: columns[column] for name, column in DETECTORS.items() if column in columns}}
     own = load_predictions(workspace, "train", training)
-    if retrain:
-        scores["cleanlab_retrained"] = confident_learning(retrained(workspace, training, settings), own.labels)
     first = found.order[: int(wrong.sum())]
     predicted = own.probabilities.argmax(axis=1)
     classes = training.encoding.classes
@@ -89,15 +105,16 @@ def measure(workspace: Workspace, settings: Parameters, retrain: bool) -> dict[s
         "expected": float(found.probability[first].sum()),
         "found": int(wrong[first].sum()),
         "suggested_right": float(suggested[wrong].mean()),
-        "signals": {
-            name: {
-                **{f"recall_{percent}": one.recall[percent] for percent in REPORTED},
-                "precision": one.precision,
-                "auroc": one.auroc,
-                "average_precision": one.average_precision,
-            }
-            for name, one in evaluate(scores, wrong).items()
-        },
+        "signals": {name: _numbers(one) for name, one in evaluate(scores, wrong).items()},
+    }
+
+
+def _numbers(found: Detection) -> dict[str, float]:
+    return {
+        **{f"recall_{percent}": found.recall[percent] for percent in REPORTED},
+        "precision": found.precision,
+        "auroc": found.auroc,
+        "average_precision": found.average_precision,
     }
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from benchmarks.mnist import VARIABLE
 from tasks.artifacts import fingerprint, read_json, write_json, write_text
 
 WORK = ROOT / ".work/benchmarks/detection"
+Work = Callable[[Setting, Path, int], dict[str, Any]]
 
 
 def main(
@@ -31,9 +33,10 @@ def main(
     torch.set_num_threads(1)
     folder = Path(os.environ.get(VARIABLE, "."))
     chosen = [name for name in SETTINGS if any(name.startswith(start) for start in settings.split(","))]
-    for seed in range(0 if table_only else seeds):
-        for name in chosen:
-            _measured(name, SETTINGS[name], folder, seed)
+    for work in () if table_only else (cell.run, cell.run_retrained):
+        for seed in range(seeds):
+            for name in chosen:
+                _measured(work, name, SETTINGS[name], folder, seed)
     results = {name: _kept(name, SETTINGS[name], seeds) for name in SETTINGS}
     missing = [name for name, runs in results.items() if len(runs) < seeds]
     text = tables.write({name: runs for name, runs in results.items() if runs}, missing, seeds)
@@ -42,24 +45,34 @@ def main(
     print(text)
 
 
-def _path(name: str, setting: Setting, seed: int) -> Path:
+def _path(work: Work, name: str, setting: Setting, seed: int) -> Path:
     """The name holds a hash of all parameters but the places of the data."""
     parameters = str(cell.parameters(setting, Path(), seed)).replace(str(ROOT), "")
-    return WORK / f"{name}-{seed}-{fingerprint(parameters, setting.human, setting.retrain)}.json"
+    return WORK / work.__name__ / f"{name}-{seed}-{fingerprint(parameters, setting.human)}.json"
 
 
-def _measured(name: str, setting: Setting, folder: Path, seed: int) -> None:
-    path = _path(name, setting, seed)
-    if path.exists():
+def _measured(work: Work, name: str, setting: Setting, folder: Path, seed: int) -> None:
+    path = _path(work, name, setting, seed)
+    if path.exists() or (work is cell.run_retrained and not setting.retrain):
         return
     start = time.process_time()
-    found = cell.run(setting, folder, seed)
+    found = work(setting, folder, seed)
     write_json(path, {**found, "cpu_seconds": time.process_time() - start})
-    precision = {signal: float(one["average_precision"]) for signal, one in found["signals"].items()}
+    precision = {
+        signal: one["average_precision"] for signal, one in found.get("signals", {work.__name__: found}).items()
+    }
     told = ", ".join(f"{signal} {value:.3f}" for signal, value in precision.items())
     print(f"{name}, seed {seed}, {time.process_time() - start:.0f} s of CPU: {told}", flush=True)
 
 
 def _kept(name: str, setting: Setting, seeds: int) -> list[dict[str, Any]]:
-    paths = [_path(name, setting, seed) for seed in range(seeds)]
-    return [read_json(path) for path in paths if path.exists()]
+    """The measurements of every seed, those of retrained networks among the signals."""
+    found = []
+    for seed in range(seeds):
+        path, other = (_path(work, name, setting, seed) for work in (cell.run, cell.run_retrained))
+        if path.exists():
+            run = read_json(path)
+            if other.exists():
+                run["signals"][cell.RETRAINED] = read_json(other)
+            found.append(run)
+    return found

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.detection.cell import RETRAINED
 from benchmarks.detection.settings import SETTINGS
 from tasks.experiments.figures import panels, save
 
@@ -22,10 +23,10 @@ NAMES = {
     "leave_one_out": "leave-one-out",
     "neighbours": "neighbours",
     "confident_learning": "cleanlab",
-    "cleanlab_retrained": "cleanlab, retrained",
+    RETRAINED: "cleanlab, retrained",
     "random": "random",
 }
-CLEANLAB = ("confident_learning", "cleanlab_retrained")
+CLEANLAB = ("confident_learning", RETRAINED)
 OWN = ("flags", "random")
 MEASURES = {
     "recall_1": "1 %",
@@ -41,13 +42,28 @@ TOLERATED = 0.01  # average precision below the best single signal
 DRAWN = ("flags", "confident_learning", "mean_margin", "loss", "neighbours", "self_influence")
 
 
+def values(runs: list[dict[str, Any]], signal: str, measure: str) -> np.ndarray:
+    """Of every seed for which the signal was measured."""
+    return np.array([run["signals"][signal][measure] for run in runs if signal in run["signals"]])
+
+
 def mean(runs: list[dict[str, Any]], signal: str, measure: str) -> float:
-    return float(np.mean([run["signals"][signal][measure] for run in runs]))
+    return float(values(runs, signal, measure).mean())
+
+
+def standard_error(found: np.ndarray) -> float:
+    """Of the mean over seeds; 0 where there is one seed."""
+    return float(found.std(ddof=1)) / len(found) ** 0.5 if len(found) > 1 else 0.0
+
+
+def measured(runs: list[dict[str, Any]]) -> list[str]:
+    """The signals, those measured for some seeds only included."""
+    return list(dict.fromkeys(signal for run in runs for signal in run["signals"]))
 
 
 def best_single(runs: list[dict[str, Any]]) -> str:
     """The signal of the pipeline with the largest mean average precision."""
-    candidates = [name for name in runs[0]["signals"] if name not in (*OWN, "cleanlab_retrained")]
+    candidates = [name for name in runs[0]["signals"] if name not in (*OWN, RETRAINED)]
     return max(candidates, key=lambda name: mean(runs, name, "average_precision"))
 
 
@@ -67,10 +83,10 @@ def draw(results: Runs, stem: Path) -> None:
     figure, (axis,) = panels(width=6.4, height=1.0 + 0.28 * len(results))
     places = np.arange(len(results))[::-1]
     for signal in reversed(DRAWN):
-        values = [[run["signals"][signal]["average_precision"] for run in runs] for runs in results.values()]
-        errors = [np.std(own, ddof=1) / len(own) ** 0.5 if len(own) > 1 else 0.0 for own in values]
+        found = [values(runs, signal, "average_precision") for runs in results.values()]
+        errors = [standard_error(own) for own in found]
         style = {"color": "#111111", "markersize": 6, "zorder": 3} if signal == "flags" else {"markersize": 4}
-        means = [float(np.mean(own)) for own in values]
+        means = [float(own.mean()) for own in found]
         axis.errorbar(means, places, xerr=errors, fmt="o", label=NAMES[signal], elinewidth=0.8, **style)
     axis.set_yticks(places, [SETTINGS[name].title for name in results])
     axis.set_xlabel("average precision, mean and standard error over seeds")
@@ -102,7 +118,7 @@ def _summary(results: Runs) -> str:
     for name, runs in results.items():
         best = best_single(runs)
         flags, other = mean(runs, "flags", "average_precision"), mean(runs, best, "average_precision")
-        rivals = [mean(runs, rival, "average_precision") for rival in CLEANLAB if rival in runs[0]["signals"]]
+        rivals = [mean(runs, rival, "average_precision") for rival in CLEANLAB if rival in measured(runs)]
         within += flags >= other - TOLERATED
         ahead += flags > max(rivals)
         numbers = {key: float(np.mean([run[key] for run in runs])) for key in runs[0] if key != "signals"}
@@ -129,11 +145,12 @@ def _section(name: str, runs: list[dict[str, Any]]) -> str:
         f"their true label; {numbers['cpu_seconds']:.0f} s of CPU a seed."
     )
     rows = ["| signal | " + " | ".join(MEASURES.values()) + " |", "|---|" + "---|" * len(MEASURES)]
-    for signal in sorted(runs[0]["signals"], key=lambda one: -mean(runs, one, "average_precision")):
+    for signal in sorted(measured(runs), key=lambda one: -mean(runs, one, "average_precision")):
         cells = []
         for measure in MEASURES:
-            values = np.array([run["signals"][signal][measure] for run in runs])
-            error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
-            cells.append(f"{values.mean():.3f} ± {error:.3f}")
-        rows.append(f"| {NAMES[signal]} | " + " | ".join(cells) + " |")
+            found = values(runs, signal, measure)
+            cells.append(f"{found.mean():.3f} ± {standard_error(found):.3f}")
+        seeds = len(values(runs, signal, "auroc"))
+        few = f" ({seeds} of {len(runs)} seeds)" if seeds < len(runs) else ""
+        rows.append(f"| {NAMES[signal]}{few} | " + " | ".join(cells) + " |")
     return heading + "\n\n" + "\n".join(rows)

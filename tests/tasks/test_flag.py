@@ -100,7 +100,7 @@ def test_without_folds_the_neighbours_testify_alone(copy_scored: Callable[..., W
     assert table["confident_learning"].null_count == len(table) and table["error_log_odds"].null_count == 0
     truly = np.array([name.endswith("-flipped") for name in table["example_id"].to_pylist()])
     assert truly[:15].mean() > 0.6
-    assert not any("unseen" in reason for reason in read_table(workspace.flags)["reason"].to_pylist())
+    assert not any("never saw" in reason for reason in read_table(workspace.flags)["reason"].to_pylist())
 
 
 def test_nothing_to_inspect_and_no_evidence(copy_scored: Callable[..., Workspace]) -> None:

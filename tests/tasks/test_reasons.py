@@ -52,12 +52,12 @@ def test_what_else_is_strong_is_told() -> None:
     )
     strong, weak = told(found, [199, 100], opponents=0.8)[0], told(found, [100], opponents=0.4)[0]
     assert strong.split("; ")[2:] == [
-        'unseen, it is "dog\'s" with 93 %',
+        'a top layer that never saw it says "dog\'s", 93 %',
         "a near-duplicate bears another label",
         '8 of its 10 strongest opponents bear "dog\'s"',
         "harms the misread validation examples",
     ]
-    assert weak.split("; ")[2:] == ['unseen, it is "dog\'s" with 93 %']
+    assert weak.split("; ")[2:] == ['a top layer that never saw it says "dog\'s", 93 %']
 
 
 def test_no_more_neighbours_are_named_than_there_are() -> None:
