@@ -45,7 +45,9 @@ class AdamState:
     def repeated(self, copies: int) -> "AdamState":
         """Copies of the first model."""
         first = [0] * copies
-        return AdamState(*(select(part, first) for part in (self.parameters, self.mean, self.square)), self.steps)
+        return AdamState(
+            select(self.parameters, first), select(self.mean, first), select(self.square, first), self.steps
+        )
 
 
 def shuffled_batches(examples: int, size: int, steps: int, generator: torch.Generator) -> Tensor:

@@ -21,7 +21,7 @@ from tasks.experiments.convex import Trained, rows
 from tasks.experiments.experiment import Result, Setting, main
 from tasks.experiments.figures import HARMFUL, HELPFUL, identity_line, panels
 from tasks.experiments.mnist import load_digits
-from tasks.experiments.statistics import pearson
+from tasks.experiments.statistics import overshoot, pearson
 from tasks.parameters import Section
 from tasks.progress import Progress
 
@@ -148,11 +148,6 @@ def agreement(rises: dict[str, Tensor], truth: Tensor) -> dict[str, Any]:
         found[f"pearson_{name}"] = float(correlations[0])
         found[f"other_points_pearson_{name}_quartiles"] = correlations[1:].quantile(quartiles).tolist()
     return found
-
-
-def overshoot(predicted: Tensor, truth: Tensor) -> float:
-    """By what factor a prediction is too large: the ratio of the root mean squares."""
-    return float(predicted.norm() / truth.norm())
 
 
 def _figure(rises: dict[str, Tensor], truth: Tensor) -> Figure:

@@ -48,5 +48,6 @@ def network(classes: int = 10) -> nn.Module:
             fan_in = layer.weight[0].numel()
             deviation = (2.0 if isinstance(layer, nn.Conv2d) else 1.0) / fan_in**0.5
             nn.init.trunc_normal_(layer.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+            assert layer.bias is not None
             nn.init.zeros_(layer.bias)
     return nn.Sequential(*layers)
