@@ -10,6 +10,7 @@ from torch import Tensor
 
 DIRECTIONS = 256  # principal directions of the features that are kept
 ITERATIONS = 100
+VALUES = 2**24  # numbers of one intermediate result at once
 
 
 class Standardiser:
@@ -49,8 +50,7 @@ class FoldRegressions:
         self._features, self._fold = _with_one(features), fold
         folds = int(fold.max()) + 1
         seen = (fold[:, None] != torch.arange(folds, device=fold.device)).to(features.dtype)
-        share = (seen / seen.sum(dim=0).clamp(min=1)).unsqueeze(2)  # [N, K, 1]
-        targets = F.one_hot(labels, classes).to(features.dtype).unsqueeze(1)
+        share = seen / seen.sum(dim=0).clamp(min=1)  # [N, K]
         width = self._features.shape[1]
         self._weights = torch.zeros(width, folds, classes, dtype=features.dtype, device=features.device)
         self._weights.requires_grad_(True)
@@ -62,11 +62,15 @@ class FoldRegressions:
 
         def objective() -> Tensor:
             with torch.no_grad():
-                logs = self._logs(self._features)
                 decayed = decay * self._weights
-                value = -(share * targets * logs).sum() + 0.5 * (decayed * self._weights).sum()
-                residual = (share * (logs.exp() - targets)).flatten(1)
-                self._weights.grad = (self._features.T @ residual).view_as(self._weights) + decayed
+                value, slope = 0.5 * (decayed * self._weights).sum(), decayed
+                for rows in self._batches():
+                    targets = F.one_hot(labels[rows], classes).to(features.dtype).unsqueeze(1)
+                    logs, weight = self._logs(self._features[rows]), share[rows].unsqueeze(2)
+                    value = value - (weight * targets * logs).sum()
+                    residual = (weight * (logs.exp() - targets)).flatten(1)
+                    slope = slope + (self._features[rows].T @ residual).view_as(slope)
+                self._weights.grad = slope
             return value
 
         optimiser.step(objective)
@@ -74,11 +78,20 @@ class FoldRegressions:
 
     def held_out(self) -> Tensor:
         """Log-probabilities of every training example by the regression that has not seen it, [N, C]."""
-        return self._logs(self._features)[torch.arange(len(self._fold)), self._fold]
+        parts = []
+        for rows in self._batches():
+            logs, fold = self._logs(self._features[rows]), self._fold[rows]
+            parts.append(logs[torch.arange(len(fold), device=fold.device), fold])
+        return torch.cat(parts)
 
     def of(self, features: Tensor) -> Tensor:
         """Log-probabilities of other examples by all regressions, [K, M, C]."""
         return self._logs(_with_one(features)).transpose(0, 1)
+
+    def _batches(self) -> list[slice]:
+        """Rows of training examples whose [B, K, C] numbers fit."""
+        size = max(1, VALUES // (self._weights.shape[1] * self._weights.shape[2]))
+        return [slice(start, start + size) for start in range(0, len(self._fold), size)]
 
     def _logs(self, features: Tensor) -> Tensor:
         return (features @ self._weights.flatten(1)).view(len(features), *self._weights.shape[1:]).log_softmax(dim=2)

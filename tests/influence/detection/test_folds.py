@@ -1,6 +1,7 @@
 """Cross-validated regressions against scikit-learn, one fold at a time."""
 
 import numpy as np
+import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
@@ -38,6 +39,13 @@ def test_the_label_of_an_example_does_not_move_what_is_said_of_it() -> None:
     after = FoldRegressions(features, changed, 3, fold, PENALTY).held_out()
     change = (before - after).abs().amax(dim=1)
     assert change[fold == fold[5]].max() < 1e-3 < 1e-2 < change[fold != fold[5]].max()  # to the optimiser's tolerance
+
+
+def test_little_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels, fold = world(60)
+    whole = FoldRegressions(features, labels, 3, fold, PENALTY).held_out()
+    monkeypatch.setattr("influence.detection.folds.VALUES", 100)
+    assert torch.allclose(FoldRegressions(features, labels, 3, fold, PENALTY).held_out(), whole, atol=1e-6)
 
 
 def test_standardised_features_are_centred_of_length_one_and_keep_their_distances() -> None:
