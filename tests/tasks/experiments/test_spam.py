@@ -46,7 +46,7 @@ def test_every_score_is_measured_and_fixing_helps(tmp_path: Path, measured: Call
             assert found[name]["auroc"][0] > 0.9
             assert found[name]["test_accuracy"]["30"][0] >= found["test_accuracy_flipped"][0]
         assert found["random"]["recall"]["10"][0] == pytest.approx(0.1)
-        assert found["flags_loss"]["recall"]["10"][0] > 0.5
+        assert found["flags_error_log_odds"]["recall"]["10"][0] > 0.5
 
 
 def test_only_ham_is_changed_where_the_class_decides() -> None:
