@@ -6,7 +6,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from influence.attack import ROUNDING, Extract, Goals, attack, misread, most_exposed, random_change, worst_labels
+from influence.attack import (
+    ROUNDING,
+    Attacked,
+    Extract,
+    Goals,
+    attack,
+    misread,
+    most_exposed,
+    random_change,
+    worst_labels,
+)
 from influence.retraining.top_layer import TopLayer
 
 COUNTS = (1, 2, 3, 5, 10)  # training images that may be changed
@@ -71,28 +81,43 @@ class Attacker:
             goals: the queries.
             tell: told how many have flipped so far, after each number of images.
         """
-        positions = most_exposed(
-            self.top, self.extract, self.images, goals, self.counts[-1], self.batch, self.shortlist
-        )
-        fewest = {name: torch.zeros(len(positions), dtype=torch.int64) for name in ("attack", "random", "label_flip")}
+        positions = self.exposed(goals)
+        fewest = torch.zeros(len(positions), dtype=torch.int64)
         change, largest = torch.zeros(len(positions), *self.images.shape[1:]), 0.0
         for count in self.counts:
-            chosen, left = positions[:, :count], (fewest["attack"] == 0).nonzero().squeeze(1)
+            left = (fewest == 0).nonzero().squeeze(1)
             if len(left):
-                limits = (self.step, self.iterations, self.largest)
-                found = attack(self.top, self.extract, self.images, chosen[left], goals.select(left), *limits)
-                moved = (found.images - self.images[chosen[left]]).cpu()
+                chosen = positions[left, :count]
+                found = self.attack(chosen, goals.select(left))
+                moved = (found.images - self.images[chosen]).cpu()
                 change[left], largest = moved[:, 0], max(largest, float(moved.abs().max()))
-                fewest["attack"][left] = torch.where(found.flipped[:, 0].cpu(), count, 0)
-            controls = {
-                "random": random_change(self.top, self.extract, self.images, chosen, self._generator, self.largest),
-                "label_flip": worst_labels(self.top, chosen, goals),
-            }
-            for name, control in controls.items():
-                flipped = misread(self.top, self.top.retrain(control), goals)[:, 0].cpu()
-                fewest[name][flipped & (fewest[name] == 0)] = count
-            tell(int((fewest["attack"] > 0).sum()))
-        return Outcome(**fewest, first=positions[:, 0].cpu(), change=change, largest=largest)
+                fewest[left] = torch.where(found.flipped[:, 0].cpu(), count, 0)
+            tell(int((fewest > 0).sum()))
+        controls = self.controls(positions, goals)
+        return Outcome(fewest, **controls, first=positions[:, 0].cpu(), change=change, largest=largest)
+
+    def exposed(self, goals: Goals) -> Tensor:
+        """Positions of the training images that are changed, [T, the largest number], the first first."""
+        return most_exposed(self.top, self.extract, self.images, goals, self.counts[-1], self.batch, self.shortlist)
+
+    def attack(self, positions: Tensor, goals: Goals) -> Attacked:
+        """One attack on each query with these training images, [T, K]."""
+        limits = (self.step, self.iterations, self.largest)
+        return attack(self.top, self.extract, self.images, positions, goals, *limits)
+
+    def controls(self, positions: Tensor, goals: Goals) -> dict[str, Tensor]:
+        """The fewest images that flip each query by chance and by a wrong label, see `Outcome`."""
+        fewest = {name: torch.zeros(len(positions), dtype=torch.int64) for name in ("random", "label_flip")}
+        for count in self.counts:
+            chosen = positions[:, :count]
+            replacements = (
+                random_change(self.top, self.extract, self.images, chosen, self._generator, self.largest),
+                worst_labels(self.top, chosen, goals),
+            )
+            for found, replacement in zip(fewest.values(), replacements, strict=True):
+                flipped = misread(self.top, self.top.retrain(replacement), goals)[:, 0].cpu()
+                found[flipped & (found == 0)] = count
+        return fewest
 
 
 def joined(outcomes: list[Outcome]) -> Outcome:
