@@ -58,7 +58,8 @@ class MemoryPlan:
         solutions, copies = (limit // 8, ITERATIVE_COPIES) if exact else (limit // 2, CLOSED_COPIES)
         scored = max(1, solutions // (SOLUTIONS * vector))
         read = CACHED_BATCH if inputs.device.type == "cpu" else LARGEST_BATCH
-        example = _bytes_of_example(gradients, inputs, targets) + 2 * size * scored * _widest_output(gradients)
+        alone = _bytes_of_example(gradients, inputs, targets)
+        example = alone + 2 * size * scored * _widest_output(gradients)
         return cls(
             curvature=limit // 2,
             preconditioner=limit // 8,
@@ -66,7 +67,7 @@ class MemoryPlan:
             solved=max(1, min(LARGEST_BLOCK, limit // 4 // (copies * vector))),
             scored=scored,
             examples=max(1, min(LARGEST_BATCH, limit // 4 // example)),
-            read=max(1, min(read, limit // 4 // example)),
+            read=max(1, min(read, limit // 4 // alone)),
         )
 
 

@@ -81,7 +81,8 @@ class Scoring:
         scorer, start = self.scorer(queries, relation), 0
         plan = self.inverse.plan
         solving = relation is not None and self.inverse.how.exact
-        for inputs, targets in self.train.batches(plan.solved if solving else plan.examples, self.inverse.device):
+        size = min(plan.solved, plan.read) if solving else plan.examples
+        for inputs, targets in self.train.batches(size, self.inverse.device):
             yield slice(start, start + len(inputs)), scorer.batch(inputs, targets)
             start += len(inputs)
 
@@ -116,8 +117,8 @@ class Scoring:
             yield from (own.batch(*batch) for batch in self.train.batches(plan.read, device))
             return
         regularisation = block(self.gradients.problem.regularisation_gradient())
-        for inputs, targets in self.train.batches(plan.solved, device):
-            losses = as_vectors(self.gradients, self.gradients.read(inputs, targets=targets))
+        for batch in self.train.batches(plan.solved, device):
+            losses = self._vectors(Queries(TensorData(*batch), self.gradients.problem.objective.loss))
             solved = self.inverse.solve(add_scaled(losses, 1.0, regularisation))
             yield dot(losses, solved) / len(self.train)
 
@@ -125,8 +126,8 @@ class Scoring:
         """The solutions of a block of queries; and the queries' lengths in the inverse curvature, [Q], if asked for."""
         solutions: list[Vectors] = []
         norms: list[Tensor] = []
-        for readings in self._read(queries):
-            right = as_vectors(self.gradients, readings)
+        for _, part in queries.blocks(self.inverse.plan.solved, self.inverse.device):
+            right = self._vectors(part)
             solutions.append(self.inverse.solve(right))
             if normed:
                 norms.append(norm_in_metric(right, solutions[-1]))
@@ -165,7 +166,11 @@ class Scoring:
         ]
         return torch.cat(squares).sqrt()
 
+    def _vectors(self, queries: Queries) -> Vectors:
+        """g_q of a block of queries, {name: [Q, *shape]}."""
+        return concatenate([as_vectors(self.gradients, readings) for readings in self._read(queries)])
+
     def _read(self, queries: Queries) -> Iterator[Readings]:
-        """The gradients of a block of queries, as many at a time as are solved for."""
-        for inputs, targets in queries.data.batches(self.inverse.plan.solved, self.inverse.device):
+        """The gradients of a block of queries, a few at a time."""
+        for inputs, targets in queries.data.batches(self.inverse.plan.read, self.inverse.device):
             yield self.gradients.read(inputs, targets=targets, measurement=queries.measure)

@@ -20,6 +20,7 @@ from influence.problem import Data
 from influence.vectors import Vectors, count, zeros_like
 
 EVERY_LABEL = sys.maxsize  # labels are never sampled here: the product is exact
+VECTORS = 64  # that are multiplied at once, as a rule
 ROWS = 8192  # examples whose matrix is written down at once
 
 
@@ -45,12 +46,15 @@ class FactoredGaussNewton(LinearOperator):
         self._kept: list[GradientBlock] = []
         self._room = memory_limit // 2
         self._shapes = {name: value.shape for name, value in problem.parameters.items()}
-        probe = next(iter(data.batches(1, problem.device)))[0]
-        labels = problem.outputs(problem.parameters, probe).shape[-1]
-        activations = activations_per_example(problem, probe)
+        probe = next(iter(data.batches(1, problem.device)))
+        labels = problem.outputs(problem.parameters, probe[0]).shape[-1]
+        activations = activations_per_example(problem, probe[0])
         values = 8 * memory_limit // torch.finfo(problem.dtype).bits
-        # Per example: the backward pass of every column, and the column gradients of one layer as matrices.
-        self._size = max(1, min(256, values // 2 // (labels * (2 * activations + 2 * problem.parameter_count))))
+        # Per example: the backward pass of every column, the columns' gradients, and products with a block of vectors.
+        one = GradientBlock(gradients, gradients.read_columns(*probe, limit=EVERY_LABEL))
+        widest = max([problem.parameters[layer.weight].shape[0] for layer in gradients.layers], default=1)
+        held = 2 * labels * activations + 2 * 8 * one.nbytes // torch.finfo(problem.dtype).bits
+        self._size = max(1, min(256, values // 2 // (held + 2 * VECTORS * widest)))
         self._rows = max(1, min(ROWS, values // 2 // (labels * (4 * activations + labels))))
 
     def multiply(self, vectors: Vectors) -> Vectors:

@@ -17,6 +17,7 @@ PreconditionerName = Literal["auto", "none", "subsample", "ekfac", "diagonal", "
 
 COLUMNS = 2000  # of the subsample at most; their Gram matrix takes 32 MB and its decomposition well under a second
 FEW_COLUMNS = 256  # where memory holds no more than these, EK-FAC is the better choice
+MATRICES = 3  # as large as their Gram matrix that live at once
 RANK = 50  # of Nyström's approximation
 
 
@@ -103,10 +104,12 @@ def inverse_of(approximation: LinearOperator, shift: float) -> Preconditioner:
 
 
 def columns_within(gradients: PerExampleGradients, data: Data, memory_limit: int) -> int:
-    """How many columns' gradients fit into so many bytes, measured on one."""
+    """How many columns fit into so many bytes: their gradients, measured on one, and the matrices of their products."""
     inputs, _ = next(iter(data.batches(1, gradients.problem.device)))
     outputs = gradients.problem.outputs(gradients.problem.parameters, inputs)
-    return memory_limit // GradientBlock(gradients, gradients.read(inputs, torch.ones_like(outputs)[None])).nbytes
+    own = GradientBlock(gradients, gradients.read(inputs, torch.ones_like(outputs)[None])).nbytes
+    square = 8 * MATRICES  # bytes an entry
+    return int(((own**2 + 4 * square * memory_limit) ** 0.5 - own) / (2 * square))
 
 
 def _check_positive(shift: float) -> None:
