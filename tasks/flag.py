@@ -20,8 +20,9 @@ from tasks.signals import Signals, gather_signals
 from tasks.stage import Work, main
 from tasks.workspace import Workspace
 
-# What was seen while the model learned; what those say that have not seen the example's label; and all together.
-FUSED = ("negative_mean_margin", "error_log_odds", "model_error_log_odds")
+# What those say that have not seen the example's label, the same with the model, and a little of what was seen while
+# the model learned. The weights were chosen on MNIST's and CIFAR-10's test files and on synthetic tables.
+FUSED = {"error_log_odds": 1.0, "model_error_log_odds": 1.0, "negative_mean_margin": 0.25}
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def detect(workspace: Workspace, parameters: Parameters, train: Split, device: t
         UserError: an artifact is of another training set.
     """
     signals = gather_signals(workspace, train, parameters.flag, parameters.seed, device)
-    fused, given = fuse({name: signals.columns[name] for name in FUSED}), train.labels.numpy()
+    fused, given = fuse({name: signals.columns[name] for name in FUSED}, FUSED), train.labels.numpy()
     wrong = 1.0 - signals.posterior[np.arange(len(train)), given]
     probability = along_ranking(wrong, fused)
     suggested, among_others = suggest(signals.posterior, given)

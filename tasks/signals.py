@@ -9,26 +9,20 @@ import torch
 from torch import Tensor
 
 from influence.detection import (
-    ClassEvidence,
-    FoldRegressions,
     Neighbours,
-    Standardiser,
     conflicting_duplicates,
     disagreement,
     duplicate_radius,
-    learn_error_model,
     nearest_neighbours,
     smoothed_votes,
 )
 from tasks.artifacts import read_table
 from tasks.dataset import Split
-from tasks.draws import draws
 from tasks.errors import UserError
+from tasks.out_of_sample import Witnesses, cross_validate, folds_of
 from tasks.parameters import Flag
 from tasks.progress import Progress
 from tasks.workspace import SplitName, Workspace
-
-PENALTIES = (1e-2, 1e-3, 1e-4)  # of the cross-validated top layer; the validation loss chooses
 
 
 @dataclass(frozen=True)
@@ -39,14 +33,6 @@ class Predictions:
     labels: np.ndarray
     probabilities: np.ndarray
     features: np.ndarray
-
-
-@dataclass(frozen=True)
-class OutOfFold:
-    """Log-probabilities by top layers that have not seen the example: training [N, C], validation [K, V, C]."""
-
-    train: np.ndarray
-    validation: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -82,7 +68,7 @@ def gather_signals(workspace: Workspace, train: Split, settings: Flag, seed: int
     scores = _of(workspace, train, read_table(workspace.self_influence))
     features, labels = torch.from_numpy(own.features).to(device), torch.from_numpy(own.labels).to(device)
     held_out_features = torch.from_numpy(held_out.features).to(device)
-    classes, fold = len(train.encoding.classes), _folds(train.ids, max(2, settings.folds), seed)
+    classes, fold = len(train.encoding.classes), folds_of(train.ids, max(2, settings.folds), seed)
 
     progress = Progress("flag: neighbours", len(train))
     neighbours = nearest_neighbours(features, settings.neighbours, on_batch=progress.advance)
@@ -91,15 +77,18 @@ def gather_signals(workspace: Workspace, train: Split, settings: Flag, seed: int
     distances = neighbours.distances.cpu().numpy()
     radius = duplicate_radius(distances[:, 0])
 
-    found = None
+    witnesses = Witnesses(own.labels, held_out.labels, half=fold % 2 == 0)
+    voters, out_of_fold = min(settings.neighbours, len(train) - 1), None
+    witnesses.add(
+        smoothed_votes(votes.cpu().numpy(), voters), smoothed_votes(held_out_votes.cpu().numpy(), voters)[None]
+    )
     if settings.folds:
-        folds = torch.from_numpy(fold).to(device)
-        found = _out_of_fold(features, labels, classes, folds, held_out_features, held_out)
-    voters = min(settings.neighbours, len(train) - 1)
-    evidence = _Evidence(votes.cpu().numpy(), held_out_votes.cpu().numpy(), voters, found)
-    posterior = evidence.posterior(own.labels, held_out.labels, fold % 2 == 0)
-    evidence.add(_logs(own.probabilities), _logs(held_out.probabilities))
-    with_model = evidence.posterior(own.labels, held_out.labels, fold % 2 == 0)
+        unseen, held_out_unseen = cross_validate(features, labels, classes, fold, held_out_features, held_out.labels)
+        witnesses.add(unseen, held_out_unseen)
+        out_of_fold = np.exp(unseen)
+    posterior = witnesses.posterior()
+    witnesses.add(_logs(own.probabilities), _logs(held_out.probabilities)[None])
+    with_model = witnesses.posterior()
     columns = {
         "loss": _column(own.table, "loss"),
         "negative_margin": -_column(own.table, "margin"),
@@ -114,10 +103,9 @@ def gather_signals(workspace: Workspace, train: Split, settings: Flag, seed: int
         "error_log_odds": _log_odds(posterior, own.labels),
         "model_error_log_odds": _log_odds(with_model, own.labels),
     }
-    probabilities = None if found is None else np.exp(found.train)
-    if probabilities is not None:
-        columns["confident_learning"] = confident_learning(probabilities, own.labels)
-    return Signals(columns, votes.cpu().numpy(), posterior, probabilities, neighbours, radius, features)
+    if out_of_fold is not None:
+        columns["confident_learning"] = confident_learning(out_of_fold, own.labels)
+    return Signals(columns, votes.cpu().numpy(), posterior, out_of_fold, neighbours, radius, features)
 
 
 def load_predictions(workspace: Workspace, split: SplitName, train: Split) -> Predictions:
@@ -141,59 +129,6 @@ def confident_learning(probabilities: np.ndarray, labels: np.ndarray) -> np.ndar
 
     normalised = probabilities.astype(np.float64) / probabilities.sum(axis=1, keepdims=True)
     return 1.0 - np.asarray(get_label_quality_scores(labels, normalised))
-
-
-def _folds(ids: list[str], folds: int, seed: int) -> np.ndarray:
-    """The fold of every example, int64 [N]: of equal size, decided by ids and not by the order of rows."""
-    place = np.empty(len(ids), dtype=np.int64)
-    place[np.argsort(draws("fold", seed, ids), kind="stable")] = np.arange(len(ids))
-    return place % folds
-
-
-def _out_of_fold(
-    features: Tensor, labels: Tensor, classes: int, fold: Tensor, held_out_features: Tensor, held_out: Predictions
-) -> OutOfFold:
-    """The top layer cross-validated, with the penalty under which it reads the validation examples best."""
-    standardise = Standardiser(features)
-    rows, held_out_rows = standardise(features).double(), standardise(held_out_features).double()
-    best, smallest = None, np.inf
-    for penalty in PENALTIES:
-        regressions = FoldRegressions(rows, labels, classes, fold, penalty)
-        logs = regressions.of(held_out_rows).cpu().numpy()
-        loss = -float(logs[:, np.arange(len(held_out.labels)), held_out.labels].mean())
-        if loss < smallest:
-            best, smallest = OutOfFold(regressions.held_out().cpu().numpy(), logs), loss
-    if best is None:
-        raise UserError(
-            "the cross-validated top layer did not converge: set `flag.folds: 0`, or look for huge features"
-        )
-    return best
-
-
-class _Evidence:
-    """Logarithms of class probabilities, of the training examples and of the validation examples that weigh them.
-
-    Each fold speaks of every validation example: an average of them would be better than what training examples get.
-    """
-
-    def __init__(self, votes: np.ndarray, held_out_votes: np.ndarray, voters: int, found: OutOfFold | None) -> None:
-        self._times = 1 if found is None else len(found.validation)
-        self.train, self.held_out = [], []
-        self.add(smoothed_votes(votes, voters), smoothed_votes(held_out_votes, voters))
-        if found is not None:
-            self.train.append(found.train)
-            self.held_out.append(found.validation.reshape(-1, votes.shape[1]))
-
-    def add(self, train: np.ndarray, held_out: np.ndarray) -> None:
-        """Add a witness that says the same whatever the fold: [N, C] and [V, C]."""
-        self.train.append(train)
-        self.held_out.append(np.tile(held_out, (self._times, 1)))
-
-    def posterior(self, given: np.ndarray, held_out_labels: np.ndarray, half: np.ndarray) -> np.ndarray:
-        """P(true label | evidence, label that stands there), [N, C]."""
-        weighed = ClassEvidence(self.held_out, np.tile(held_out_labels, self._times))
-        probabilities = weighed.probabilities(self.train)
-        return learn_error_model(probabilities, given, half).posterior(probabilities, given)[0]
 
 
 def _logs(probabilities: np.ndarray) -> np.ndarray:

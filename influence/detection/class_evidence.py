@@ -15,21 +15,19 @@ class ClassEvidence:
     Args:
         evidence: of held-out examples, each [M, C], in logarithms.
         labels: class indices of the held-out examples, [M].
-        weights: of the held-out examples in the fit, [M].
     """
 
-    def __init__(self, evidence: Sequence[np.ndarray], labels: np.ndarray, weights: np.ndarray | None = None) -> None:
+    def __init__(self, evidence: Sequence[np.ndarray], labels: np.ndarray) -> None:
         stacked = np.stack(evidence)
         kinds, count, classes = stacked.shape
-        share = np.full(count, 1.0 / count) if weights is None else weights / weights.sum()
         rows = np.arange(count)
 
         def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
             logs = log_softmax(np.tensordot(theta[:kinds], stacked, 1) + theta[kinds:], axis=1)
-            residual = np.exp(logs) * share[:, None]
-            residual[rows, labels] -= share
+            residual = np.exp(logs) / count
+            residual[rows, labels] -= 1.0 / count
             slope = np.concatenate([np.tensordot(stacked, residual, 2), residual.sum(axis=0)])
-            return float(-share @ logs[rows, labels] + RIDGE / 2 * theta @ theta), slope + RIDGE * theta
+            return float(-logs[rows, labels].mean() + RIDGE / 2 * theta @ theta), slope + RIDGE * theta
 
         start = np.concatenate([np.full(kinds, 1.0 / kinds), np.zeros(classes)])
         self._theta = minimize(objective, start, jac=True, method="L-BFGS-B").x

@@ -31,7 +31,7 @@ def test_the_whole_training_set_is_ranked_by_the_fused_signals(flagged: Workspac
     rows = table.to_pylist()
     assert [row["rank"] for row in rows] == list(range(1, 151))
     assert {row["example_id"] for row in rows} == set(labels(flagged))
-    fused = fuse({name: np.array([row[name] for row in rows]) for name in FUSED})
+    fused = fuse({name: np.array([row[name] for row in rows]) for name in FUSED}, FUSED)
     assert (np.diff(fused) <= 1e-9).all()
     assert set(FUSED) <= set(SIGNAL_NAMES) and not any(table[name].null_count for name in SIGNAL_NAMES)
     probability = np.array([row["error_probability"] for row in rows])

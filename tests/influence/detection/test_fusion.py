@@ -35,6 +35,8 @@ def test_the_closed_form() -> None:
     fused = fuse({"a": np.array([1.0, 2.0, 3.0]), "b": np.array([10.0, 10.0, 1e9])})
     a, b = norm.ppf([1 / 6, 3 / 6, 5 / 6]), norm.ppf([1 / 3, 1 / 3, 5 / 6])  # b's tie shares the rank 1.5
     assert np.allclose(fused, (a + b) / 2)
+    weighted = fuse({"a": np.array([1.0, 2.0, 3.0]), "b": np.array([10.0, 10.0, 1e9])}, {"b": 3.0, "a": 1.0})
+    assert np.allclose(weighted, (a + 3 * b) / 4)
 
 
 def test_nothing_to_fuse() -> None:
