@@ -90,7 +90,7 @@ def draw(results: Runs, stem: Path) -> None:
         axis.errorbar(means, places, xerr=errors, fmt="o", label=NAMES[signal], elinewidth=0.8, **style)
     axis.set_yticks(places, [SETTINGS[name].title for name in results])
     axis.set_xlabel("average precision, mean and standard error over seeds")
-    axis.set_xlim(0, 1)
+    axis.set_xlim(0, 1.02)
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     save(figure, stem)
 
