@@ -1,19 +1,19 @@
 """The small network at a checkpoint before the end of its training: influence there, and going on from it."""
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from influence import Objective
-from influence.curvature import Hessian, Regularisation, choose_gauss_newton
-from influence.inverse import Direct, conjugate_gradient
+from influence.curvature import Dense, Hessian, Regularisation, choose_gauss_newton
+from influence.inverse import Certificate, Direct, Solution, conjugate_gradient
 from influence.layers import PerExampleGradients, as_vectors
 from influence.problem import Problem, TensorData
 from influence.retraining import NOBODY, AdamState, continue_adam
 from influence.scores import Pairwise
-from influence.vectors import Vectors, concatenate
+from influence.vectors import Vectors, concatenate, select
 from tasks.experiments.experiment import Setting
 from tasks.experiments.small_cnn import network, patches
 from tasks.progress import Progress
@@ -54,37 +54,51 @@ def predicted_labels(problem: Problem, images: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def influence(
-    problem: Problem, data: TensorData, queries: TensorData, damping: float, tolerance: float
-) -> dict[str, Tensor]:
-    """Influence of all training images on each query, with two curvatures.
+class Influences:
+    """Influence of all training images on each of Q queries, [Q, N], with two curvatures of the network."""
 
-    Conjugate gradients solve with the damped Hessian to the tolerance, preconditioned by the inverse of the damped
-    Gauss-Newton matrix, which is at hand.
+    def __init__(self, problem: Problem, data: TensorData, queries: TensorData) -> None:
+        self.problem, self.data = problem, data
+        self.gradients = PerExampleGradients(problem, data.inputs[:2])
+        self.slopes = as_vectors(self.gradients, self.gradients.read(queries.inputs, targets=queries.targets))
+        self.hessian = Hessian(problem, data) + Regularisation(problem)
 
-    Returns:
-        hessian: [Q, N].
-        gauss_newton: [Q, N].
-        residual: relative, of the system of each query with the Hessian, [Q].
-        negative_curvature: whether it met a direction along which the damped Hessian is not positive, [Q].
-    """
-    gradients = PerExampleGradients(problem, data.inputs[:2])
-    right = as_vectors(gradients, gradients.read(queries.inputs, targets=queries.targets))
-    inverse = Direct(choose_gauss_newton(gradients, data) + Regularisation(problem), problem.parameters, damping)
-    by_gauss_newton = inverse(right)
-    hessian = Hessian(problem, data) + Regularisation(problem) + damping
-    by_hessian = conjugate_gradient(hessian, right, tolerance, preconditioner=inverse)
+    @cached_property
+    def gauss_newton(self) -> Dense:
+        operator = choose_gauss_newton(self.gradients, self.data) + Regularisation(self.problem)
+        return Dense.of(operator, self.problem.parameters)
 
-    def along(solutions: Vectors) -> Tensor:
-        scores = Pairwise(gradients, solutions, len(data))
-        return torch.cat([scores.batch(*batch) for batch in data.batches(READ)], dim=1)
+    def by_gauss_newton(self, damping: float) -> Tensor:
+        """With the damped Gauss-Newton matrix, factored."""
+        return self._along(self._inverse(damping)(self.slopes))
 
-    return {
-        "hessian": along(by_hessian.vectors),
-        "gauss_newton": along(by_gauss_newton),
-        "residual": by_hessian.certificate.relative_residual,
-        "negative_curvature": by_hessian.certificate.negative_curvature,
-    }
+    def by_hessian(self, damping: float, tolerance: float) -> tuple[Tensor, Certificate]:
+        """With the damped Hessian: conjugate gradients, preconditioned by the damped Gauss-Newton matrix.
+
+        They stop where they meet a direction along which the damped Hessian is not positive; the certificate says so.
+        """
+        solution = self._solution(self.slopes, damping, tolerance)
+        return self._along(solution.vectors), solution.certificate
+
+    def by_convex_hessian(self, damping: float, tolerance: float) -> tuple[Tensor, float]:
+        """With so much damping that no such direction is met: the first of damping, twice as much, and so on; which."""
+        first = select(self.slopes, [0])
+        while True:
+            if not bool(self._solution(first, damping, tolerance).certificate.negative_curvature.any()):
+                scores, certificate = self.by_hessian(damping, tolerance)
+                if not bool(certificate.negative_curvature.any()):
+                    return scores, damping
+            damping *= 2
+
+    def _solution(self, slopes: Vectors, damping: float, tolerance: float) -> Solution:
+        return conjugate_gradient(self.hessian + damping, slopes, tolerance, preconditioner=self._inverse(damping))
+
+    def _inverse(self, damping: float) -> Direct:
+        return Direct(self.gauss_newton, self.problem.parameters, damping)
+
+    def _along(self, solutions: Vectors) -> Tensor:
+        scores = Pairwise(self.gradients, solutions, len(self.data))
+        return torch.cat([scores.batch(*batch) for batch in self.data.batches(READ)], dim=1)
 
 
 def gone_on(

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import Field
 from torch import Tensor
@@ -27,7 +26,7 @@ from influence.problem import Problem, TensorData
 from influence.retraining import full_gradient, shuffled_batches
 from influence.scores import measurement_changes
 from influence.vectors import Vectors, add_scaled, norm, select
-from tasks.experiments.checkpoint import READ, at, gone_on, influence, predicted_labels, trained
+from tasks.experiments.checkpoint import READ, Influences, at, gone_on, predicted_labels, trained
 from tasks.experiments.experiment import Result, Setting, main
 from tasks.experiments.figures import HARMFUL, HELPFUL, NEUTRAL, identity_line, panels
 from tasks.experiments.mnist import load_digits
@@ -36,8 +35,8 @@ from tasks.experiments.statistics import median_pearson, overshoot, pearson, pea
 from tasks.parameters import Section
 
 LANCZOS = 30  # steps towards the smallest eigenvalue
-COLOURS = {"hessian": HELPFUL, "gauss_newton": HARMFUL}
-TITLES = {"hessian": "Hessian", "gauss_newton": "Gauss-Newton"}
+COLOURS = {"hessian": HELPFUL, "gauss_newton": HARMFUL, "convex_hessian": NEUTRAL}
+TITLES = {"hessian": "Hessian", "gauss_newton": "Gauss-Newton", "convex_hessian": "Hessian"}
 
 
 class Parameters(Section):
@@ -69,9 +68,9 @@ def run(setting: Setting, parameters: Parameters) -> Result:
     misread = predicted_labels(problem, digits.test_images) != digits.test_labels
     points = test_points(misread, parameters)
     queries = TensorData(patches(digits.test_images[points]), digits.test_labels[points])
-    scores = setting.part(
-        "influence", lambda: influence(problem, data, queries, parameters.damping, parameters.tolerance)
-    )
+    influences = Influences(problem, data, queries)
+    scores = setting.part("influence", lambda: predictions(influences, parameters))
+    scores |= setting.part("influence-convex", lambda: convex_prediction(influences, parameters))
     left_out = chosen(scores["hessian"], parameters)
     batches, rate = draw(parameters.steps_without), list(phases)[-1]
     ends = gone_on(setting, start, data, checkpoint, batches, rate, left_out, parameters.together)
@@ -85,13 +84,15 @@ def run(setting: Setting, parameters: Parameters) -> Result:
         **{name: float(value) for name, value in setting.part("state", lambda: state(problem, data)).items()},
         "test_error": float(misread.double().mean()),
         "test_point_misread": bool(misread[parameters.test_point]),
-        "residual": float(scores["residual"].max()),
+        "residual": float(scores["residual"].median()),
         "negative_curvature_met": int(scores["negative_curvature"].sum()),
+        "convex_damping": float(scores["convex_damping"]),
         "left_out": len(left_out),
         **agreement(predicted, truth, own, setting.seed),
         **drift(moved, changes[0, 0], truth[0, :own]),
     }
-    return Result(metrics, _figure(predicted, truth, own, misread[points]), _verdict(metrics, parameters))
+    dampings = dict.fromkeys(COLOURS, parameters.damping) | {"convex_hessian": metrics["convex_damping"]}
+    return Result(metrics, _figure(predicted, truth, own, dampings), _verdict(metrics, parameters))
 
 
 def test_points(misread: Tensor, parameters: Parameters) -> Tensor:
@@ -109,6 +110,23 @@ def chosen(influence: Tensor, parameters: Parameters) -> Tensor:
     others = influence[1:].abs().topk(parameters.top_each, dim=1).indices.flatten()
     more = torch.cat([others, torch.randperm(influence.shape[1])[: parameters.random_train]]).unique()
     return torch.cat([first, more[~torch.isin(more, first)]])
+
+
+def predictions(influences: Influences, parameters: Parameters) -> dict[str, Tensor]:
+    """Influence with the damping that is asked for, [Q, N] each, and how the Hessian's systems were solved, [Q]."""
+    scores, certificate = influences.by_hessian(parameters.damping, parameters.tolerance)
+    return {
+        "hessian": scores,
+        "gauss_newton": influences.by_gauss_newton(parameters.damping),
+        "residual": certificate.relative_residual,
+        "negative_curvature": certificate.negative_curvature,
+    }
+
+
+def convex_prediction(influences: Influences, parameters: Parameters) -> dict[str, Tensor]:
+    """Influence where damping makes the Hessian positive, [Q, N], and that damping."""
+    scores, damping = influences.by_convex_hessian(parameters.damping, parameters.tolerance)
+    return {"convex_hessian": scores, "convex_damping": torch.tensor(damping)}
 
 
 def state(problem: Problem, data: TensorData) -> dict[str, Tensor]:
@@ -157,33 +175,25 @@ def drift(moved: Vectors, change: Tensor, truth: Tensor) -> dict[str, float]:
     }
 
 
-def _figure(predicted: dict[str, Tensor], truth: Tensor, own: int, misread: Tensor) -> Figure:
-    figure, axes = panels(columns=3)
+def _figure(predicted: dict[str, Tensor], truth: Tensor, own: int, dampings: dict[str, float]) -> Figure:
+    figure, axes = panels(columns=4, width=2.9)
+    titles = {name: f"{TITLES[name]} + {damping:g}" for name, damping in dampings.items()}
     for axis, (name, rises) in zip(axes, predicted.items(), strict=False):
         rise, actual = rises[0, :own], truth[0, :own]
         axis.plot(actual, rise, ".", color=COLOURS[name], markersize=5, label=f"R = {pearson(rise, actual):.3f}")
         identity_line(axis)
-        axis.set_title(f"{own} images of largest influence,\n{TITLES[name]} + damping")
+        axis.set_title(titles[name])
         axis.set_xlabel("actual rise of the test loss (nats)")
         axis.locator_params(nbins=5)
         axis.legend(frameon=False, loc="upper left", handlelength=0, handletextpad=0, markerscale=0)
-    axes[0].set_ylabel("predicted rise of the test loss (nats)")
-    _compare(axes[2], {name: pearson_rows(rises, truth) for name, rises in predicted.items()}, misread)
-    return figure
-
-
-def _compare(axis: Axes, correlations: dict[str, Tensor], misread: Tensor) -> None:
-    """A point for every test image."""
-    by_hessian, by_gauss_newton = (correlations[name] for name in COLOURS)
-    for kind, fill, label in ((misread, "full", "misread"), (~misread, "none", "read correctly")):
-        axis.plot(
-            by_hessian[kind], by_gauss_newton[kind], "o", color=NEUTRAL, fillstyle=fill, markersize=5, label=label
+        axes[-1].plot(
+            pearson_rows(rises, truth).sort().values, ".-", color=COLOURS[name], linewidth=0.8, label=titles[name]
         )
-    identity_line(axis)
-    axis.set_title(f"{len(misread)} test images,\ncorrelation with the truth")
-    axis.set_xlabel(f"{TITLES['hessian']} + damping")
-    axis.set_ylabel(f"{TITLES['gauss_newton']} + damping")
-    axis.legend(frameon=False, loc="upper left")
+    axes[0].set_ylabel("predicted rise of the test loss (nats)")
+    axes[-1].set_title(f"correlation on {len(truth)} test images")
+    axes[-1].set_xlabel("test image, by correlation")
+    axes[-1].legend(frameon=False, loc="lower right", fontsize="small")
+    return figure
 
 
 def _verdict(metrics: dict[str, Any], parameters: Parameters) -> str:

@@ -10,12 +10,13 @@ from influence import Influence, SoftmaxCrossEntropy
 from influence.problem import Problem, TensorData
 from influence.retraining import AdamState
 from tasks.experiments import nonconvex
-from tasks.experiments.checkpoint import at, influence, predicted_labels
+from tasks.experiments.checkpoint import Influences, at, predicted_labels
 from tasks.experiments.nonconvex import Parameters, chosen
 from tasks.experiments.small_cnn import network, patches
 
 DAMPING = 15.0  # more than the most negative eigenvalue of an untrained network
 SMALL = {
+    "damping": 0.5,
     "batch": 50,
     "phases": {0.01: 50, 0.001: 10},
     "steps_without": 11,
@@ -52,9 +53,11 @@ def test_both_curvatures_are_those_of_the_library() -> None:
     images = torch.rand(33, 784, dtype=torch.float64)
     labels = predicted_labels(problem, images)
     data, queries = (TensorData(patches(images[part]), labels[part]) for part in (slice(30), slice(30, None)))
-    found = influence(problem, data, queries, damping=DAMPING, tolerance=1e-8)
-    assert not found["negative_curvature"].any() and float(found["residual"].max()) <= 1e-8
-    for name, curvature in (("hessian", "hessian"), ("gauss_newton", "gauss-newton")):
+    found = Influences(problem, data, queries)
+    by_hessian, certificate = found.by_hessian(DAMPING, tolerance=1e-8)
+    by_gauss_newton = found.by_gauss_newton(DAMPING)
+    assert bool(certificate.converged.all()) and not bool(certificate.negative_curvature.any())
+    for scores, curvature in ((by_hessian, "hessian"), (by_gauss_newton, "gauss-newton")):
         engine = Influence(
             problem.model,
             objective,
@@ -64,8 +67,21 @@ def test_both_curvatures_are_those_of_the_library() -> None:
             tolerance=1e-8,
         )
         expected = engine.pairwise((queries.inputs, queries.targets))
-        torch.testing.assert_close(found[name], expected, rtol=1e-5, atol=1e-9)
-    assert not torch.allclose(found["hessian"], found["gauss_newton"], rtol=0.01)
+        torch.testing.assert_close(scores, expected, rtol=1e-5, atol=1e-9)
+    assert not torch.allclose(by_hessian, by_gauss_newton, rtol=0.01)
+
+
+def test_damping_is_doubled_until_no_direction_is_negative() -> None:
+    torch.manual_seed(1)
+    objective = SoftmaxCrossEntropy(0.01)
+    problem = at(AdamState.start(Problem(network(), objective)), objective, torch.float64)
+    inputs, labels = patches(torch.rand(8, 784, dtype=torch.float64)), torch.arange(8)
+    found = Influences(problem, TensorData(inputs, labels), TensorData(inputs[:1], labels[:1]))
+    assert bool(found.by_hessian(5.0, tolerance=1e-4)[1].negative_curvature.any())
+    scores, damping = found.by_convex_hessian(5.0, tolerance=1e-4)
+    assert damping in (10.0, 20.0, 40.0, 80.0, 160.0)
+    expected, certificate = found.by_hessian(damping, tolerance=1e-4)
+    assert scores.equal(expected) and not bool(certificate.negative_curvature.any())
 
 
 def test_the_first_test_image_has_its_own_and_the_others_theirs() -> None:
