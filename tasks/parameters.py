@@ -190,7 +190,6 @@ class Flag(Section):
     folds: Annotated[int, Field(ge=0)] = 5  # of the cross-validated top layer; 0: none, the neighbours alone testify
     evidence: Annotated[int, Field(ge=0)] = 5  # training examples shown for and against each flag
 
-
     @field_validator("inspect", mode="before")
     @classmethod
     def _percentage(cls, value: Any) -> Any:
