@@ -6,12 +6,14 @@ the training photographs, held out for the choice: .94 were read correctly, .90 
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tasks.experiments.animals import Animals
 from tasks.parameters import Section
@@ -118,6 +120,17 @@ def augmented(images: Tensor, crop: int, generator: torch.Generator) -> Tensor:
         return size * (2 * torch.rand(count, colours, 1, 1, generator=generator) - 1)
 
     return shown * (1 + vary(0.28, 1) + vary(0.1, 3)) + vary(0.1 * WHITE, 1)
+
+
+def frozen(weights: Mapping[str, Tensor]) -> nn.Sequential:
+    """The network with these weights, not to be trained any more: normalisation is folded into the convolutions."""
+    model = network().eval()
+    model.load_state_dict(weights)
+    for name, stage in model.named_children():
+        if isinstance(stage, nn.Sequential):
+            convolution, normalisation, rectifier = stage
+            setattr(model, name, nn.Sequential(fuse_conv_bn_eval(convolution, normalisation), rectifier))
+    return _channels_last(model.requires_grad_(False))
 
 
 def features(model: nn.Module, images: Tensor) -> Tensor:

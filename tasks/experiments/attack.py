@@ -15,14 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from influence.attack import Attacked, Goals, attack, most_exposed
+from influence.attack import ROUNDING, Attacked, Goals, attack, most_exposed
 from influence.objective import BinaryCrossEntropy
 from influence.retraining.top_layer import Replacement, TopLayer, outputs
 from influence.vectors import Vectors
 from tasks.artifacts import content_hash
 from tasks.attacking import COUNTS, Attacker
 from tasks.determinism import derived_seed
-from tasks.experiments.animal_network import BATCH, features, network
+from tasks.experiments.animal_network import BATCH, features, frozen
 from tasks.experiments.animals import DOG, Animals, load_animals
 from tasks.experiments.dog_fish import NETWORK
 from tasks.experiments.experiment import Result, Setting, main
@@ -32,6 +32,7 @@ from tasks.progress import Progress
 from tasks.tensors import read_tensors
 
 PAPER = {1: 0.57, 2: 0.77, 10: 590 / 591}  # shares flipped by so many images, on Inception's features
+STEP = 0.02  # levels
 TOLERANCE = 1e-8  # of the gradient: exact to .0001 in the log-odds of a test image
 KINDS = {"attack": "flipped", "random": "control_random", "label_flip": "control_label_flip"}
 
@@ -39,9 +40,11 @@ KINDS = {"attack": "flipped", "random": "control_random", "label_flip": "control
 class Parameters(Section):
     weight_decay: float = 0.001
     targets: int = 100  # test images read correctly, drawn at random, that are attacked one by one
-    together: int = 20  # of them in one part of the work
+    together: int = 10  # of them in one part of the work
     shortlist: int = 50  # training images whose pixels are looked at for each
     iterations: int = 100  # of each attack
+    seen: int = 30  # of the test images that are attacked with larger changes, too
+    limits: tuple[float, ...] = (2.0, 8.0)  # of those changes, in levels
     at_once: int = 30  # test images of dogs that one training image is to flip
     at_once_step: float = 0.005  # levels, as in the released code
     at_once_iterations: int = 500
@@ -71,6 +74,12 @@ class Victim:
         """The test images at these positions, [T, M]."""
         return Goals(self.features[positions], self.labels[positions])
 
+    def attacker(self, parameters: Parameters, seed: int = 0, limit: float = ROUNDING) -> Attacker:
+        """One whose changes of a pixel stay below a limit, in levels; its steps are in proportion."""
+        step = STEP * limit / ROUNDING
+        shared = (self.model, self.top, self.images, seed, BATCH, parameters.shortlist)
+        return Attacker(*shared, step, parameters.iterations, limit)
+
     def log_odds(self, theta: Vectors, positions: Tensor) -> Tensor:
         """Of the class that each of the test images [M] belongs to, at one set of parameters."""
         found = outputs(theta, self.features[positions])[0]
@@ -92,12 +101,14 @@ def run(setting: Setting, parameters: Parameters) -> Result:
     chosen = correct[: parameters.targets]
     dogs = correct[test.labels[correct] == DOG][: parameters.at_once]
     found = one_by_one(setting, parameters, victim, chosen)
+    visible = beyond_rounding(setting, parameters, victim, chosen[: parameters.seen])
     several = at_once(setting, parameters, victim, dogs)
     metrics = {
         "correct_before": float((log_odds > 0).double().mean()),
         "attacked": len(chosen),
         **shares(found),
         "flipped_multi_of_30": int((several["after"] < 0).sum()),
+        "flipped_1_within_levels": visible,
         "features_moved_median": _median(found["moved"]),
         "max_pixel_change_levels": float(torch.cat([found["largest"], several["largest"]]).max()),
         "log_odds_quartiles": _quartiles(log_odds[chosen]),
@@ -110,8 +121,7 @@ def run(setting: Setting, parameters: Parameters) -> Result:
 
 def load_victim(setting: Setting, parameters: Parameters, train: Animals, test: Animals) -> Victim:
     path = setting.left_by("dog_fish", NETWORK)
-    model = network().eval().requires_grad_(False)
-    model.load_state_dict(read_tensors(path)[0])
+    model = frozen(read_tensors(path)[0])
     print("attack: training a layer on the network's features", flush=True)
     objective = BinaryCrossEntropy(parameters.weight_decay)
     top = TopLayer(objective, features(model, train.images), train.labels, 1, bias=False, tolerance=TOLERANCE)
@@ -130,16 +140,7 @@ def one_by_one(setting: Setting, parameters: Parameters, victim: Victim, chosen:
     for number, positions in enumerate(chosen.split(parameters.together)):
 
         def work(number: int = number, positions: Tensor = positions) -> Mapping[str, Tensor]:
-            seed = derived_seed(setting.seed, number)
-            attacker = Attacker(
-                victim.model,
-                victim.top,
-                victim.images,
-                seed,
-                BATCH,
-                parameters.shortlist,
-                iterations=parameters.iterations,
-            )
+            attacker = victim.attacker(parameters, seed=derived_seed(setting.seed, number))
             goals = victim.goals(positions.unsqueeze(1))
             exposed = attacker.exposed(goals)
             found, fewest = attack_with_fewest(attacker, exposed, goals)
@@ -170,6 +171,20 @@ def attack_with_fewest(attacker: Attacker, exposed: Tensor, goals: Goals) -> tup
             flipped = attacker.attack(exposed[left, :count], goals.select(left)).flipped[:, 0]
             fewest[left[flipped]] = count
     return found, fewest
+
+
+def beyond_rounding(setting: Setting, parameters: Parameters, victim: Victim, chosen: Tensor) -> dict[str, float]:
+    """Share of test images that one training image flips when its pixels may change by so many levels, by the limit."""
+    goals, shares = victim.goals(chosen.unsqueeze(1)), {}
+    for limit in parameters.limits:
+
+        def work(limit: float = limit) -> Mapping[str, Tensor]:
+            print(f"attack: one training image at a time, changed by up to {limit:g} levels", flush=True)
+            attacker = victim.attacker(parameters, limit=limit)
+            return {"flipped": attacker.attack(attacker.exposed(goals)[:, :1], goals).flipped[:, 0]}
+
+        shares[f"{limit:g}"] = float(setting.part(f"{victim.name}-within-{limit:g}", work)["flipped"].double().mean())
+    return shares
 
 
 def at_once(setting: Setting, parameters: Parameters, victim: Victim, positions: Tensor) -> dict[str, Tensor]:

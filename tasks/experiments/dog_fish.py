@@ -17,7 +17,7 @@ from torch import Tensor
 from influence import BinaryCrossEntropy
 from influence.problem import TensorData
 from tasks.errors import UserError
-from tasks.experiments.animal_network import Training, features, network, train_network
+from tasks.experiments.animal_network import Training, features, frozen, train_network
 from tasks.experiments.animals import DOG, FISH, Animals, load_animals
 from tasks.experiments.convex import rows, train
 from tasks.experiments.experiment import Result, Setting, main
@@ -104,8 +104,7 @@ def kernel_machine(
 
 def on_features(parameters: Parameters, weights: dict[str, Tensor], train_set: Animals, test: Animals) -> Model:
     """Logistic regression on the network's features, trained to its minimum."""
-    model = network().eval()
-    model.load_state_dict(weights)
+    model = frozen(weights)
     data, queries = (TensorData(features(model, animals.images), animals.labels) for animals in (train_set, test))
     trained = train(data, BinaryCrossEntropy(parameters.weight_decay))
     outputs = trained.problem.outputs(trained.problem.parameters, queries.inputs).squeeze(1)

@@ -2,8 +2,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from tasks.experiments.animal_network import FEATURES, Training, augmented, features, network, train_network
+from tasks.experiments.animal_network import FEATURES, Training, augmented, features, frozen, network, train_network
 from tasks.experiments.animals import load_animals
 
 QUICK = Training(epochs=4, crop=24, batch_size=20)
@@ -19,6 +20,14 @@ def test_training_tells_the_classes_apart_and_a_seed_gives_the_same_bits(photogr
     means = torch.stack([inputs[train.labels == label].mean(dim=0) for label in (0, 1)])
     read = torch.cdist(queries, means).argmin(dim=1)
     assert float((read == test.labels).double().mean()) > 0.85
+
+
+def test_the_frozen_network_is_the_trained_one(photographs: Callable[..., Path]) -> None:
+    train, _ = load_animals(photographs(train=40, test=2) / "dogfish")
+    model = train_network(train, Training(epochs=1, crop=24, batch_size=20), seed=0)
+    found = frozen(model.state_dict())
+    assert not any(isinstance(part, nn.BatchNorm2d) and part.affine for part in found.modules())
+    torch.testing.assert_close(features(found, train.images), features(model, train.images), rtol=1e-4, atol=1e-5)
 
 
 def test_features_are_of_each_image_alone() -> None:

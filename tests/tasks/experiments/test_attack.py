@@ -10,7 +10,16 @@ from tasks.errors import UserError
 from tasks.experiments import attack, dog_fish
 
 NETWORK = {"gamma": 0.3, "other_fish": 2, "network": {"epochs": 3, "crop": 24, "batch_size": 20}}
-SMALL = {"targets": 6, "together": 4, "shortlist": 15, "iterations": 8, "at_once": 6, "at_once_iterations": 8}
+SMALL = {
+    "targets": 6,
+    "together": 4,
+    "shortlist": 15,
+    "iterations": 8,
+    "seen": 2,
+    "limits": [60.0],
+    "at_once": 6,
+    "at_once_iterations": 8,
+}
 
 
 def test_attacks_beat_chance_and_rounding_hides_them(
@@ -25,6 +34,7 @@ def test_attacks_beat_chance_and_rounding_hides_them(
     assert shares == sorted(shares) and metrics["attacked"] == 6
     assert metrics["control_random"] <= shares[-1]
     assert 0.15 < metrics["max_pixel_change_levels"] < 0.17
+    assert metrics["flipped_1_within_levels"].keys() == {"60"}
     assert 0 <= metrics["flipped_multi_of_30"] <= 6
     assert metrics["control_random_by_count"][-1] == metrics["control_random"]
 

@@ -7,6 +7,7 @@ import torch
 
 from tasks.errors import UserError
 from tasks.experiments import dog_fish
+from tasks.experiments.animal_network import features, frozen
 from tasks.experiments.animals import FISH
 from tasks.tensors import read_tensors
 
@@ -26,7 +27,7 @@ def test_both_models_are_explained_and_the_network_is_left(
         )
     assert metrics["test_fish"].startswith("test/")
     weights, _ = read_tensors(tmp_path / "dog_fish/network.safetensors")
-    dog_fish.network().load_state_dict(weights)
+    assert torch.isfinite(features(frozen(weights), torch.zeros(1, 3, 28, 28, dtype=torch.uint8))).all()
 
 
 def test_the_fish_both_are_surest_of_comes_first() -> None:
