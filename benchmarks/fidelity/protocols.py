@@ -52,7 +52,7 @@ class Protocol:
     seeds: int = 2
     reported: int = 60
     tuning: int = 24
-    dampings: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1)
+    dampings: tuple[float, ...] = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
     @property
     def classifies(self) -> bool:
@@ -138,6 +138,5 @@ PROTOCOLS = {
         "loss",
         _recipe(0.03, 32, 20),
         reported=100,
-        dampings=(0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
     ),
 }
