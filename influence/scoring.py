@@ -172,5 +172,6 @@ class Scoring:
 
     def _read(self, queries: Queries) -> Iterator[Readings]:
         """The gradients of a block of queries, a few at a time."""
-        for inputs, targets in queries.data.batches(self.inverse.plan.read, self.inverse.device):
+        plan = self.inverse.plan
+        for inputs, targets in queries.data.batches(min(plan.read, plan.solved), self.inverse.device):
             yield self.gradients.read(inputs, targets=targets, measurement=queries.measure)

@@ -102,11 +102,13 @@ class _Maker:
         if self.outer:
             left, right = (torch.cat(side) for side in zip(*self.outer, strict=True))
             return OuterSolutions(left, right, dtype)
-        matrices = torch.cat(self.matrices)
-        self.matrices = []
-        if self._once and _examples_are_fewer(examples, matrices.shape):
-            return _Rotated(self.factors, MatrixSolutions(matrices, dtype))
-        return MatrixSolutions(self.factors.rotate_back(matrices), dtype)
+        parts, self.matrices = self.matrices, []
+        shape = torch.Size([sum(map(len, parts)), *parts[0].shape[1:]])
+        if self._once and _examples_are_fewer(examples, shape):
+            return _Rotated(self.factors, MatrixSolutions(_joined(parts), dtype))
+        for index, part in enumerate(parts):  # one by one, for there may be no room for all of them twice
+            parts[index] = self.factors.rotate_back(part)
+        return MatrixSolutions(_joined(parts), dtype)
 
     def _outer(self, layer: LayerGradients) -> tuple[Tensor, Tensor]:
         """Vectors on the left [Q, r T, out] and on the right [Q, r T, in (+ 1)]."""
@@ -130,6 +132,11 @@ class _Rotated:
         """As `LayerSolutions`."""
         a, g = self.factors.rotate_activations(layer.activations), self.factors.rotate_gradients(layer.gradients)
         return self.solutions.along(LayerGradients(a, g))
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """One after the other; a single part is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _low_rank_is_cheaper(layer: LayerGradients, rank: int | None) -> bool:

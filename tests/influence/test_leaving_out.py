@@ -27,6 +27,11 @@ def relative_errors(found: Tensor, truth: Tensor) -> Tensor:
     return ((found - truth) / truth).abs()
 
 
+def errors_of_sets(found: Tensor, truth: Tensor) -> Tensor:
+    """Of each set over all queries together, [K]: a single query may hardly change, and then has no relative error."""
+    return (found - truth).norm(dim=0) / truth.norm(dim=0)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_example_left_out_is_as_after_training_again(kind: str) -> None:
     case, left_out = trained(kind, EXAMPLES), list(range(20))
@@ -57,8 +62,8 @@ def test_groups_left_out_are_as_after_training_again(kind: str, solver: SolverNa
     engine, truth = engine_of(case, solver), actual(case, SETS)
     found = engine.group(SETS, case.queries)
     assert found.newton is not None and engine.certificate.converged
-    newton, first = relative_errors(found.newton, truth).mean(), relative_errors(found.first_order, truth).mean()
+    newton, first = errors_of_sets(found.newton, truth), errors_of_sets(found.first_order, truth)
     assert correlation(found.newton, truth) >= 0.9999
-    assert float(newton) <= (1e-6 if kind == "least squares" else 0.02)
-    assert float(newton) < 0.2 * float(first)
+    assert float(newton.max()) <= (1e-6 if kind == "least squares" else 0.02)
+    assert float(newton.mean()) < 0.2 * float(first.mean())
     assert correlation(found.first_order, truth) >= 0.99

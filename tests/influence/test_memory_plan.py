@@ -25,15 +25,15 @@ torch.manual_seed(0)
 torch.set_num_threads(1)
 curvature, kind, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
 if kind == "dense":
-    model, inputs = nn.Sequential(nn.Linear(500, 120), nn.ReLU(), nn.Linear(120, 5)), torch.randn(800, 500)
+    model, inputs = nn.Sequential(nn.Linear(500, 120), nn.ReLU(), nn.Linear(120, 5)), torch.randn(500, 500)
 else:
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
-    model, inputs = nn.Sequential(*layers, nn.Flatten(), nn.Linear(8, 5)), torch.randn(400, 3, 20, 20)
+    model, inputs = nn.Sequential(*layers, nn.Flatten(), nn.Linear(8, 5)), torch.randn(300, 3, 20, 20)
 data = (inputs, torch.arange(len(inputs)) % 5)
 
 def job(data, queries, memory_limit):
     engine = Influence(
-        model, SoftmaxCrossEntropy(0.01), data, curvature, damping=0.1, memory_limit=memory_limit, max_iterations=2
+        model, SoftmaxCrossEntropy(0.01), data, curvature, damping=0.1, memory_limit=memory_limit, max_iterations=1
     )
     engine.pairwise(queries)
     engine.top(queries, k=5)
