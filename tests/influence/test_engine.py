@@ -4,93 +4,17 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import (
-    decay_diagonal,
-    gauss_newton,
-    loss_gradients,
-    make_problem,
-    output_hessians,
-    output_jacobians,
-    relative_error,
-    unflatten,
-)
+from engine_cases import DAMPING, MEASUREMENTS, NAMES, dense, engine_of, queries_of, query_gradients, shares
+from oracle import gauss_newton, loss_gradients, make_problem, relative_error
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from influence import Influence, Logit, Objective, Relative, SoftmaxCrossEntropy
+from influence import Influence, Relative
 from influence.measurement import Measure, Measurement
 from influence.problem import Problem, TensorData
 from influence.scores.relative import Relation
 
 SOLVERS = ["direct", "conjugate-gradient", "lissa", "arnoldi", "nystrom", "eigen"]
-NAMES = ["logistic", "mlp without bias", "convolutions"]
-DAMPING = 0.1
-SOFTMAX = SoftmaxCrossEntropy()
-MEASUREMENTS: list[tuple[Measurement, Measure]] = [
-    ("loss", SOFTMAX.loss),
-    ("margin", SOFTMAX.margin),
-    ("log-odds", SOFTMAX.log_odds),
-    (Logit(1), lambda outputs, targets: outputs[..., 1]),
-    (lambda outputs, targets: outputs.square().sum(dim=-1), lambda outputs, targets: outputs.square().sum(dim=-1)),
-]
-
-
-def engine_of(name: str, **options: object) -> tuple[Influence, Problem, TensorData]:
-    problem, data = make_problem(name)
-    options = {"damping": DAMPING, "tolerance": 1e-10, **options}
-    engine = Influence(problem.model, problem.objective, (data.inputs, data.targets), **options)  # type: ignore[arg-type]
-    return engine, problem, data
-
-
-def shares(problem: Problem, data: TensorData) -> Tensor:
-    theta = torch.cat([value.flatten() for value in problem.parameters.values()])
-    return loss_gradients(problem, data) + decay_diagonal(problem) * theta
-
-
-def dense(problem: Problem, data: TensorData) -> Tensor:
-    identity = torch.eye(problem.parameter_count, dtype=torch.float64)
-    return gauss_newton(problem, data) + decay_diagonal(problem).diag() + DAMPING * identity
-
-
-class Measured(Objective):
-    """Whose loss is what is measured: its gradients are those of a query."""
-
-    def __init__(self, measure: Measure) -> None:
-        super().__init__()
-        self.measure = measure
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return self.measure(outputs, targets)
-
-
-def queries_of(data: TensorData) -> TensorData:
-    return TensorData(data.inputs[:3] + 0.1, 2 - data.targets[:3])
-
-
-def query_gradients(problem: Problem, queries: TensorData, measure: Measure = SOFTMAX.loss) -> Tensor:
-    return loss_gradients(Problem(problem.model, Measured(measure)), queries)
-
-
-def newton_steps(problem: Problem, data: TensorData, sets: list[list[int]]) -> Tensor:
-    """Changes of the parameters when each set is left out, [K, P]."""
-    jacobians, hessians = output_jacobians(problem, data), output_hessians(problem, data)
-    each, decay = torch.einsum("ncp,ncd,ndq->npq", jacobians, hessians, jacobians), decay_diagonal(problem) + DAMPING
-    own, steps = shares(problem, data), []
-    for members in sets:
-        left = each.sum(dim=0) - each[members].sum(dim=0) + (len(data) - len(members)) * decay.diag()
-        steps.append(torch.linalg.solve(left, own[members].sum(dim=0)))
-    return torch.stack(steps)
-
-
-def changed(problem: Problem, queries: TensorData, steps: Tensor, measure: Measure) -> Tensor:
-    """What is measured of the queries after each step of the parameters, less what is before, [Q, K]."""
-    before = measure(problem.outputs(problem.parameters, queries.inputs), queries.targets)
-    columns = []
-    for step in steps:
-        change = unflatten(step.unsqueeze(0), problem.parameters)
-        moved = {name: value + change[name][0] for name, value in problem.parameters.items()}
-        columns.append(measure(problem.outputs(moved, queries.inputs), queries.targets) - before)
-    return torch.stack(columns, dim=1)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -131,57 +55,6 @@ def test_influence_set_against_how_far_an_example_moves_the_model(name: str, rel
     helpful = engine.top((queries.inputs, queries.targets), 1, relation=relation).helpful()[0][:, 0]
     best = torch.where(truth.amax(dim=1) > 0, truth.argmax(dim=1), -1)
     assert torch.equal(helpful, best)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_leaving_one_out_is_a_newton_step_after_which_the_query_is_measured_anew(name: str) -> None:
-    engine, problem, data = engine_of(name, solver="direct")
-    queries, indices = queries_of(data), [5, 0, 5]
-    steps = newton_steps(problem, data, [[index] for index in indices])
-    for measurement, measure in MEASUREMENTS[:2]:
-        truth = changed(problem, queries, steps, measure)
-        found = engine.leave_one_out((queries.inputs, queries.targets), indices, measurement)
-        assert found.shape == (3, 3) and engine.certificate.converged
-        assert relative_error(found, truth) <= 1e-6
-
-
-@pytest.mark.parametrize(
-    ("name", "solver"), [*((name, "direct") for name in NAMES), ("logistic", "conjugate-gradient")]
-)
-def test_groups_are_left_out_to_first_order_and_by_newton(name: str, solver: str) -> None:
-    engine, problem, data = engine_of(name, solver=solver)
-    queries, sets = queries_of(data), [[0], [4, 2, 6], [1, 3]]
-    pairwise = query_gradients(problem, queries) @ torch.linalg.solve(dense(problem, data), shares(problem, data).T)
-    first = torch.stack([pairwise[:, members].sum(dim=1) for members in sets], dim=1) / len(data)
-    newton = changed(problem, queries, newton_steps(problem, data, sets), SOFTMAX.loss)
-    found = engine.group(sets, (queries.inputs, queries.targets))
-    assert relative_error(found.first_order, first) <= 1e-8
-    assert found.newton is not None and found.reason is None
-    assert relative_error(found.newton, newton) <= 1e-6
-    assert engine.certificate.converged
-
-
-def test_where_there_is_no_newton_step_groups_say_why_and_leaving_one_out_refuses() -> None:
-    for name, curvature, reason in (
-        ("logistic", "ekfac", "takes an exact curvature, gauss-newton or hessian, not 'ekfac'"),
-        ("mlp without bias", "hessian", "not linear in its parameters"),
-    ):
-        engine, _, data = engine_of(name, curvature=curvature, damping=10.0)
-        queries = (data.inputs[:2], data.targets[:2])
-        found = engine.group([[0, 1]], queries)
-        assert found.newton is None and found.reason is not None and reason in found.reason
-        assert bool(found.first_order.isfinite().all())
-        with pytest.raises(ValueError, match=reason):
-            engine.leave_one_out(queries, [0])
-
-
-def test_the_hessian_of_a_linear_model_allows_newton_steps() -> None:
-    for measurement in ("loss", "margin"):
-        found = []
-        for curvature in ("hessian", "gauss-newton"):
-            engine, _, data = engine_of("logistic", curvature=curvature, solver="direct")
-            found.append(engine.leave_one_out((data.inputs[:2], data.targets[:2]), [1, 2], measurement))
-        assert relative_error(*found) <= 1e-8
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,7 +1,20 @@
-"""The engine's predictions of leaving out against models trained again, of linear models at their minimum."""
+"""What the engine says of leaving out: against matrices written out, and of linear models against training again."""
 
 import pytest
+import torch
 from convex import KINDS, Trained, correlation, trained
+from engine_cases import (
+    MEASUREMENTS,
+    NAMES,
+    changed,
+    dense,
+    engine_of,
+    newton_steps,
+    queries_of,
+    query_gradients,
+    shares,
+)
+from oracle import relative_error
 from torch import Tensor
 
 from influence import Influence
@@ -13,7 +26,7 @@ EXAMPLES = 3000
 SETS = [list(range(40)), [7, 2999], list(range(0, 3000, 5))]
 
 
-def engine_of(case: Trained, solver: SolverName = "direct") -> Influence:
+def engine_at_minimum(case: Trained, solver: SolverName = "direct") -> Influence:
     return Influence(case.problem.model, case.problem.objective, case.data, solver=solver, tolerance=1e-8)
 
 
@@ -35,7 +48,7 @@ def errors_of_sets(found: Tensor, truth: Tensor) -> Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_example_left_out_is_as_after_training_again(kind: str) -> None:
     case, left_out = trained(kind, EXAMPLES), list(range(20))
-    engine, truth = engine_of(case), actual(case, [[index] for index in left_out])
+    engine, truth = engine_at_minimum(case), actual(case, [[index] for index in left_out])
     found = engine.leave_one_out(case.queries, left_out)
     assert correlation(found, truth) >= 0.999999
     assert float(relative_errors(found, truth).mean()) <= 0.002
@@ -50,7 +63,7 @@ def test_one_example_left_out_is_as_after_training_again(kind: str) -> None:
 def test_margins_too() -> None:
     case, left_out = trained("softmax", EXAMPLES), list(range(10))
     truth = actual(case, [[index] for index in left_out], "margin")
-    assert correlation(engine_of(case).leave_one_out(case.queries, left_out, "margin"), truth) >= 0.999999
+    assert correlation(engine_at_minimum(case).leave_one_out(case.queries, left_out, "margin"), truth) >= 0.999999
 
 
 @pytest.mark.parametrize(
@@ -59,7 +72,7 @@ def test_margins_too() -> None:
 def test_groups_left_out_are_as_after_training_again(kind: str, solver: SolverName) -> None:
     """Sets of 2, 40 and 600 of 3,000, the largest beyond what Woodbury's formula is used for."""
     case = trained(kind, EXAMPLES)
-    engine, truth = engine_of(case, solver), actual(case, SETS)
+    engine, truth = engine_at_minimum(case, solver), actual(case, SETS)
     found = engine.group(SETS, case.queries)
     assert found.newton is not None and engine.certificate.converged
     newton, first = errors_of_sets(found.newton, truth), errors_of_sets(found.first_order, truth)
@@ -67,3 +80,54 @@ def test_groups_left_out_are_as_after_training_again(kind: str, solver: SolverNa
     assert float(newton.max()) <= (1e-6 if kind == "least squares" else 0.02)
     assert float(newton.mean()) < 0.2 * float(first.mean())
     assert correlation(found.first_order, truth) >= 0.99
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_leaving_one_out_is_a_newton_step_after_which_the_query_is_measured_anew(name: str) -> None:
+    engine, problem, data = engine_of(name, solver="direct")
+    queries, indices = queries_of(data), [5, 0, 5]
+    steps = newton_steps(problem, data, [[index] for index in indices])
+    for measurement, measure in MEASUREMENTS[:2]:
+        truth = changed(problem, queries, steps, measure)
+        found = engine.leave_one_out((queries.inputs, queries.targets), indices, measurement)
+        assert found.shape == (3, 3) and engine.certificate.converged
+        assert relative_error(found, truth) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "solver"), [*((name, "direct") for name in NAMES), ("logistic", "conjugate-gradient")]
+)
+def test_groups_are_left_out_to_first_order_and_by_newton(name: str, solver: str) -> None:
+    engine, problem, data = engine_of(name, solver=solver)
+    queries, sets = queries_of(data), [[0], [4, 2, 6], [1, 3]]
+    pairwise = query_gradients(problem, queries) @ torch.linalg.solve(dense(problem, data), shares(problem, data).T)
+    first = torch.stack([pairwise[:, members].sum(dim=1) for members in sets], dim=1) / len(data)
+    newton = changed(problem, queries, newton_steps(problem, data, sets), MEASUREMENTS[0][1])
+    found = engine.group(sets, (queries.inputs, queries.targets))
+    assert relative_error(found.first_order, first) <= 1e-8
+    assert found.newton is not None and found.reason is None
+    assert relative_error(found.newton, newton) <= 1e-6
+    assert engine.certificate.converged
+
+
+def test_where_there_is_no_newton_step_groups_say_why_and_leaving_one_out_refuses() -> None:
+    for name, curvature, reason in (
+        ("logistic", "ekfac", "takes an exact curvature, gauss-newton or hessian, not 'ekfac'"),
+        ("mlp without bias", "hessian", "not linear in its parameters"),
+    ):
+        engine, _, data = engine_of(name, curvature=curvature, damping=10.0)
+        queries = (data.inputs[:2], data.targets[:2])
+        found = engine.group([[0, 1]], queries)
+        assert found.newton is None and found.reason is not None and reason in found.reason
+        assert bool(found.first_order.isfinite().all())
+        with pytest.raises(ValueError, match=reason):
+            engine.leave_one_out(queries, [0])
+
+
+def test_the_hessian_of_a_linear_model_allows_newton_steps() -> None:
+    for measurement in ("loss", "margin"):
+        found = []
+        for curvature in ("hessian", "gauss-newton"):
+            engine, _, data = engine_of("logistic", curvature=curvature, solver="direct")
+            found.append(engine.leave_one_out((data.inputs[:2], data.targets[:2]), [1, 2], measurement))
+        assert relative_error(*found) <= 1e-8
