@@ -22,6 +22,7 @@ CLOSE = 1e-6  # complementarity at which the interior point stops
 STEPS = 100  # of the interior point
 CHANGES = 10_000  # of the active set
 ROUNDING = 1e-10  # by which a margin may miss 1, and an alpha its bounds
+SINGULAR = 1e-11  # an eigenvalue of this share of the largest is zero: examples are combinations of others
 
 
 @dataclass(frozen=True)
@@ -137,20 +138,19 @@ def _room(values: Tensor, step: Tensor) -> float:
 
 
 def _follow(state: HingeMinimum) -> HingeMinimum:
-    """The minimum, one change of the active set after the other; the dual objective rises with each."""
+    """The minimum, one change of the active set after the other; the dual objective does not fall with any."""
     alpha, free = state.alpha.clone(), state.free.clone()
     for _ in range(CHANGES):
         state = replace(state, alpha=alpha, free=free)
-        wanted = _solved(state)
-        step = wanted[free] - alpha[free]
+        step, endless = _step(state)
         over = torch.where(step > 0, (1 - alpha[free]) / step, torch.where(step < 0, -alpha[free] / step, torch.inf))
         blocked = float(over.min()) if len(over) else torch.inf
-        if blocked < 1 - ROUNDING:
+        if endless or blocked < 1 - ROUNDING:
             first = free.nonzero().squeeze(1)[int(over.argmin())]
             alpha[free] = (alpha[free] + max(blocked, 0.0) * step).clamp(0, 1)
             alpha[first], free[first] = float(step[int(over.argmin())] > 0), False
             continue
-        alpha = wanted.clamp(0, 1)
+        alpha[free] = (alpha[free] + step).clamp(0, 1)
         theta = _parameters(state, alpha)
         slack = 1 - state.signed @ theta
         wrong = torch.where(alpha >= 1, -slack, slack)
@@ -161,20 +161,33 @@ def _follow(state: HingeMinimum) -> HingeMinimum:
     raise NotConvergedError(f"the active set of the support vector machine still changes after {CHANGES:,} changes")
 
 
-def _solved(state: HingeMinimum) -> Tensor:
-    """alpha with which all examples of the active set have the margin 1, the others' alpha staying as it is."""
-    alpha = torch.where(state.free, 0.0, state.alpha)
+def _step(state: HingeMinimum) -> tuple[Tensor, bool]:
+    """What alpha of the active set moves by, and whether that is a direction without an end.
+
+    To where all have the margin 1, the others' alpha staying as it is. Where examples are combinations of others that
+    may not exist: alpha then moves so that theta stays and the dual objective rises, until one meets its bound.
+    """
     rows = state.signed[state.free]
     if not len(rows):
-        return alpha
-    missing = 1 - rows @ _parameters(state, alpha)
+        return rows.new_zeros(0), False
+    missing = 1 - rows @ _parameters(state, state.alpha)
     gram = rows @ rows.T / (int(state.kept.sum()) * state.weight_decay)
     factor, failure = torch.linalg.cholesky_ex(gram)
-    if int(failure):  # examples that are combinations of others: any of the solutions will do
-        solution = torch.linalg.lstsq(gram, missing.unsqueeze(1), driver="gelsd").solution
-    else:
-        solution = torch.cholesky_solve(missing.unsqueeze(1), factor)
-    alpha[state.free] = solution.squeeze(1)
+    pivots = factor.diagonal().square()
+    if not int(failure) and float(pivots.min()) > SINGULAR * float(gram.diagonal().max()):
+        return torch.cholesky_solve(missing.unsqueeze(1), factor).squeeze(1), False
+    values, basis = torch.linalg.eigh(gram)
+    flat, along = values <= SINGULAR * values[-1], basis.T @ missing
+    if float(along[flat].norm()) > ROUNDING:
+        return basis[:, flat] @ along[flat], True
+    return basis[:, ~flat] @ (along[~flat] / values[~flat]), False
+
+
+def _solved(state: HingeMinimum) -> Tensor:
+    """alpha with which all examples of the active set have the margin 1, as far as that can be."""
+    alpha = state.alpha.clone()
+    step, endless = _step(state)
+    alpha[state.free] += 0.0 if endless else step
     return alpha
 
 

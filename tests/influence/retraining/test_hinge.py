@@ -31,8 +31,8 @@ def dual_bound(inputs: Tensor, targets: Tensor) -> float:
         theta = signed.T @ alpha / (count * DECAY)
         return DECAY / 2 * theta @ theta - alpha.mean(), (signed @ theta - 1) / count  # type: ignore[attr-defined]
 
-    found = minimize(negative, [0.5] * count, jac=True, bounds=[(0, 1)] * count, options={"ftol": 1e-15, "gtol": 1e-12})
-    return -float(found.fun)
+    bounds, options = [(0, 1)] * count, {"ftol": 1e-15, "maxiter": 1000}
+    return -float(minimize(negative, [0.5] * count, jac=True, bounds=bounds, method="SLSQP", options=options).fun)
 
 
 @settings(max_examples=20, deadline=None)
