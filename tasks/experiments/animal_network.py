@@ -129,6 +129,7 @@ def frozen(weights: Mapping[str, Tensor]) -> nn.Sequential:
     for name, stage in model.named_children():
         if isinstance(stage, nn.Sequential):
             convolution, normalisation, rectifier = stage
+            assert isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d)
             setattr(model, name, nn.Sequential(fuse_conv_bn_eval(convolution, normalisation), rectifier))
     return _channels_last(model.requires_grad_(False))
 
