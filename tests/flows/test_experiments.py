@@ -61,5 +61,5 @@ def test_the_repository_has_a_stage_and_parameters_for_every_experiment() -> Non
     parameters = yaml.safe_load((ROOT / "experiments/params.yaml").read_text())
     assert stages.keys() == parameters.keys() - {"data_root", "seed"}
     for name, stage in stages.items():
-        assert stage["cmd"] == f"python -I -m tasks.experiments.{name}"
-        assert (ROOT / f"tasks/experiments/{name}.py").is_file()
+        assert stage["cmd"] == f"python -m experiments.{name}"
+        assert (ROOT / f"experiments/{name}.py").is_file()
