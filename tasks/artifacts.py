@@ -95,6 +95,26 @@ FINDINGS = pa.schema(
         ("finding", pa.string()),  # in words
     ]
 )
+VERDICTS = pa.schema(
+    [
+        ("example_id", pa.string()),
+        ("verdict", pa.string()),  # keep, relabel, drop, unsure, withdrawn
+        ("new_label", pa.string()),  # of a relabel only
+        ("reviewer", pa.string()),
+        ("time", pa.timestamp("us", "UTC")),
+        # what was shown: the ground of the verdict
+        ("run", pa.string()),
+        ("kind", pa.string()),  # label, conflict, outlier, leak
+        ("content", pa.string()),  # hash of the example's input
+        ("given_label", pa.string()),  # what the data said, before any verdict
+        ("suggested_label", pa.string()),
+        ("error_probability", pa.float32()),
+        ("rank", pa.int32()),
+        ("reason", pa.string()),
+        ("evidence", pa.list_(pa.string())),
+        ("signals", pa.map_(pa.string(), pa.float32())),  # share of the training set that each finds less suspect
+    ]
+)
 SLICES = pa.schema(
     [
         ("column", pa.string()),

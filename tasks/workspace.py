@@ -114,6 +114,11 @@ class Workspace:
     def recall_curve(self) -> Path:
         return self.root / "report/recall.csv"
 
+    # written by people who review, and kept by git
+    @property
+    def verdicts(self) -> Path:
+        return self.root / "reviews/verdicts.parquet"
+
     # written by commands when asked, beside the stages
     @property
     def slices(self) -> Path:

@@ -1,0 +1,83 @@
+"""reviews/verdicts.parquet: verdicts are added to it, and none is ever changed or removed."""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.artifacts import VERDICTS, write_table
+from tasks.errors import UserError
+from tasks.reviews.verdict import Verdict
+from tasks.workspace import Workspace
+
+
+def append(workspace: Workspace, verdicts: Sequence[Verdict]) -> None:
+    """Add verdicts to the file, all of them or, if this process is killed, none.
+
+    Several processes and threads may do so at once: each waits for the lock in .work/, and nothing is lost.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if verdicts:
+        with _locked(workspace):
+            write(workspace, [*read(workspace), *verdicts])
+
+
+def read(workspace: Workspace) -> list[Verdict]:
+    """All verdicts, in the order in which they were given; none where there is no file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = workspace.verdicts
+    if not path.exists():
+        return []
+    try:
+        table = pq.read_table(path).select(VERDICTS.names).cast(VERDICTS)
+    except (pa.ArrowException, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged ({reason}): restore it with `git checkout {path}`") from None
+    return [Verdict(**{**row, "signals": dict(row["signals"])}) for row in table.to_pylist()]
+
+
+def write(workspace: Workspace, verdicts: Sequence[Verdict]) -> None:
+    """Write the file anew. For `append` and for a workspace that has none yet."""
+    rows = [{**vars(verdict), "signals": list(verdict.signals.items())} for verdict in verdicts]
+    write_table(workspace.verdicts, pa.Table.from_pylist(rows, VERDICTS), VERDICTS)
+
+
+def append_new(workspace: Workspace, verdicts: Sequence[Verdict]) -> int:
+    """Add those that are not the last word of their reviewer on their example already; returns how many these are.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    with _locked(workspace):
+        before = read(workspace)
+        last = {(verdict.example_id, verdict.reviewer): _said(verdict) for verdict in before}
+        new = []
+        for verdict in verdicts:
+            key, said = (verdict.example_id, verdict.reviewer), _said(verdict)
+            if last.get(key) != said:
+                last[key] = said
+                new.append(verdict)
+        if new:
+            write(workspace, [*before, *new])
+    return len(new)
+
+
+def _said(verdict: Verdict) -> tuple[object, ...]:
+    """What was said, of what: the time, the run and the suggestion do not make it another verdict."""
+    return (*verdict.decision, verdict.content, verdict.given_label)
+
+
+@contextlib.contextmanager
+def _locked(workspace: Workspace) -> Iterator[None]:
+    path = workspace.work / "verdicts.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
