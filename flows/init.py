@@ -13,6 +13,8 @@ from flows.sniff import Data, Hints, sniff
 from tasks.artifacts import PACKAGE, write_text
 from tasks.errors import UserError
 from tasks.parameters import load_parameters
+from tasks.reviews import store
+from tasks.workspace import Workspace
 
 WRITTEN = ("params.yaml", "dvc.yaml", "prefect.yaml")
 DVC_SETTINGS = {"analytics": False, "check_update": False}
@@ -20,7 +22,9 @@ DVC_IGNORED = ("__pycache__", "*.pyc")
 
 
 def initialise(root: Path, data_path: Path, hints: Hints, factory: str | None = None, force: bool = False) -> list[str]:
-    """Write params.yaml, dvc.yaml, prefect.yaml and .gitignore, and initialise DVC where it is not.
+    """Write params.yaml, dvc.yaml, prefect.yaml, .gitignore and an empty file of verdicts; initialise DVC.
+
+    Verdicts and a DVC folder that are there already stay as they are.
 
     Args:
         root: the folder that becomes the workspace.
@@ -52,6 +56,7 @@ def initialise(root: Path, data_path: Path, hints: Hints, factory: str | None = 
         write_text(root / name, text)
     write_text(root / "dvc.yaml", render("dvc.yaml", project=False, own=_own_dependencies(root, path)))
     _append(root / ".gitignore", render("gitignore").splitlines())
+    store.create(Workspace(root))
     _initialise_dvc(root)
     return [
         f"Found {_described(data)}; the model will be {chosen}.",

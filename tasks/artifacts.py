@@ -115,6 +115,17 @@ VERDICTS = pa.schema(
         ("signals", pa.map_(pa.string(), pa.float32())),  # share of the training set that each finds less suspect
     ]
 )
+APPLIED = pa.schema(
+    [
+        ("example_id", pa.string()),
+        ("split", pa.string()),  # null where the example is gone
+        ("given_label", pa.string()),  # what the verdict spoke of
+        ("verdict", pa.string()),  # keep, relabel, drop; null where contested
+        ("new_label", pa.string()),
+        ("reviewers", pa.list_(pa.string())),
+        ("outcome", pa.string()),  # applied, or why not: see tasks/reviews/applying.py
+    ]
+)
 SLICES = pa.schema(
     [
         ("column", pa.string()),

@@ -1,4 +1,4 @@
-"""Stage 1: read the data, check them, split them, plant label errors if asked, and encode the inputs."""
+"""Stage 1: read the data, check and split them, plant label errors if asked, encode the inputs, apply verdicts."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,13 +6,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.artifacts import TRUTH, prepared_schema, provenance, write_json, write_table
+from tasks.artifacts import APPLIED, TRUTH, prepared_schema, provenance, write_json, write_table
 from tasks.corruption import corrupt
 from tasks.dataset import stored_inputs
 from tasks.encoding import encode, fit
 from tasks.identity import example_ids, split_keys
 from tasks.labels import require_known, require_present, resolve_classes
 from tasks.parameters import Parameters, Prepare, TableSource
+from tasks.reviews import store
+from tasks.reviews.applying import apply, describe
 from tasks.sources import Examples, input_paths, read
 from tasks.sources.examples import displays
 from tasks.splitting import split
@@ -23,11 +25,16 @@ Metadata = Mapping[bytes, Any]
 
 
 def run(workspace: Workspace, parameters: Parameters) -> Work:
-    """Write the three splits, encoding.json and truth.parquet.
+    """Write the three splits, encoding.json, truth.parquet and what was done with each verdict.
+
+    Verdicts change labels and rows alone: the encoding is learned from all the data, so that one verdict does not
+    change the inputs of every other example, and the truth is that of the data before them.
 
     Raises:
-        UserError: the data are not what params.yaml says, with the file and the row.
+        UserError: the data are not what params.yaml says, with the file and the row; or the verdicts are damaged,
+            or leave no training example of a class.
     """
+    verdicts = store.read(workspace)
     prepare, seed = parameters.prepare, parameters.seed
     splits, classes = read_splits(workspace, prepare, seed)
     training = splits["train"]
@@ -48,6 +55,7 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         name: _table(examples, given if name == "train" else examples.labels, inputs[name])
         for name, examples in splits.items()
     }
+    tables, outcomes = apply(tables, verdicts, classes)
 
     metadata = _provenance(workspace, prepare, seed)
     schema = prepared_schema(tables["train"].schema.field("input").type, training.slices)
@@ -56,9 +64,11 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
     write_json(workspace.encoding, dataclasses.asdict(encoding))
     truth = pa.table({"example_id": training.ids, "true_label": training.labels, "planted": planted})
     write_table(workspace.truth, truth, TRUTH, metadata)
+    write_table(workspace.applied_verdicts, pa.Table.from_pylist(outcomes, APPLIED), APPLIED, metadata)
 
-    sizes = ", ".join(f"{len(examples):,} {name}" for name, examples in splits.items())
-    print(f"prepare: {sizes}; {len(classes)} classes; {planted.sum():,} label errors planted", flush=True)
+    sizes = ", ".join(f"{len(table):,} {name}" for name, table in tables.items())
+    said = [f"{len(classes)} classes", f"{planted.sum():,} label errors planted", describe(outcomes)]
+    print(f"prepare: {'; '.join([sizes, *filter(None, said)])}", flush=True)
     return Work(sum(len(examples) for examples in splits.values()))
 
 

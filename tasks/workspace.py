@@ -32,6 +32,11 @@ class Workspace:
         """Labels before the planted errors. Read by the report, to score the detector, and by nothing else."""
         return self.root / "data/truth.parquet"
 
+    @property
+    def applied_verdicts(self) -> Path:
+        """What prepare did with each verdict. Not beside the splits: a verdict that changes none trains nothing."""
+        return self.root / "data/verdicts.parquet"
+
     # train
     @property
     def weights(self) -> Path:

@@ -85,10 +85,13 @@ def _member(ids: pa.ChunkedArray, chosen: pa.Array) -> np.ndarray:
 
 
 def _planted_labels(workspace: Workspace) -> dict[str, str]:
-    """The true label of every training example whose label was changed on purpose."""
+    """The true label of every training example whose label was changed on purpose and not mended by a verdict."""
     truth = read_table(workspace.truth)
     planted = truth.filter(truth["planted"])
-    return dict(zip(planted["example_id"].to_pylist(), planted["true_label"].to_pylist(), strict=True))
+    true = dict(zip(planted["example_id"].to_pylist(), planted["true_label"].to_pylist(), strict=True))
+    training = read_table(workspace.split("train"), ["example_id", "label"])
+    learned = dict(zip(training["example_id"].to_pylist(), training["label"].to_pylist(), strict=True))
+    return {name: label for name, label in true.items() if learned.get(name, label) != label}
 
 
 def _flags(workspace: Workspace, truth: dict[str, str]) -> list[Flag]:

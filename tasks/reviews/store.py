@@ -23,7 +23,7 @@ def append(workspace: Workspace, verdicts: Sequence[Verdict]) -> None:
     """
     if verdicts:
         with _locked(workspace):
-            write(workspace, [*read(workspace), *verdicts])
+            _add(workspace, verdicts)
 
 
 def read(workspace: Workspace) -> list[Verdict]:
@@ -32,21 +32,14 @@ def read(workspace: Workspace) -> list[Verdict]:
     Raises:
         UserError: the file is damaged.
     """
-    path = workspace.verdicts
-    if not path.exists():
-        return []
-    try:
-        table = pq.read_table(path).select(VERDICTS.names).cast(VERDICTS)
-    except (pa.ArrowException, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged ({reason}): restore it with `git checkout {path}`") from None
-    return [Verdict(**{**row, "signals": dict(row["signals"])}) for row in table.to_pylist()]
+    return [Verdict(**{**row, "signals": dict(row["signals"])}) for row in _load(workspace).to_pylist()]
 
 
-def write(workspace: Workspace, verdicts: Sequence[Verdict]) -> None:
-    """Write the file anew. For `append` and for a workspace that has none yet."""
-    rows = [{**vars(verdict), "signals": list(verdict.signals.items())} for verdict in verdicts]
-    write_table(workspace.verdicts, pa.Table.from_pylist(rows, VERDICTS), VERDICTS)
+def create(workspace: Workspace) -> None:
+    """Write a file without verdicts where there is none: prepare depends on it."""
+    with _locked(workspace):
+        if not workspace.verdicts.exists():
+            _add(workspace, [])
 
 
 def append_new(workspace: Workspace, verdicts: Sequence[Verdict]) -> int:
@@ -65,8 +58,25 @@ def append_new(workspace: Workspace, verdicts: Sequence[Verdict]) -> int:
                 last[key] = said
                 new.append(verdict)
         if new:
-            write(workspace, [*before, *new])
+            _add(workspace, new)
     return len(new)
+
+
+def _add(workspace: Workspace, verdicts: Sequence[Verdict]) -> None:
+    rows = [{**vars(verdict), "signals": list(verdict.signals.items())} for verdict in verdicts]
+    table = pa.concat_tables([_load(workspace), pa.Table.from_pylist(rows, VERDICTS)])
+    write_table(workspace.verdicts, table, VERDICTS)
+
+
+def _load(workspace: Workspace) -> pa.Table:
+    path = workspace.verdicts
+    if not path.exists():
+        return VERDICTS.empty_table()
+    try:
+        return pq.read_table(path).select(VERDICTS.names).cast(VERDICTS)
+    except (pa.ArrowException, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged ({reason}): restore it with `git checkout {path}`") from None
 
 
 def _said(verdict: Verdict) -> tuple[object, ...]:

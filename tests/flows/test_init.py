@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from flows.init import initialise, render
 from flows.sniff import Hints
 from tasks.errors import UserError
 from tasks.parameters import load_parameters
+from tasks.reviews import store
+from tasks.reviews.verdict import Verdict
+from tasks.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[2]
 STAGES = ["prepare", "train", "precondition", "score", "validate", "flag", "report"]
@@ -77,6 +81,16 @@ def test_nothing_is_overwritten_unasked(repository: Path) -> None:
     assert (repository / ".gitignore").read_text() == first
 
 
+def test_verdicts_that_are_there_stay(repository: Path) -> None:
+    initialise(repository, Path("people.csv"), Hints())
+    workspace = Workspace(repository)
+    assert store.read(workspace) == []
+    verdict = Verdict("a", "keep", None, "ann", datetime.now(UTC), "run", "label", "content", "b")
+    store.append(workspace, [verdict])
+    initialise(repository, Path("people.csv"), Hints(), force=True)
+    assert store.read(workspace) == [verdict]
+
+
 def test_own_code_is_among_the_dependencies(repository: Path) -> None:
     (repository / "nets.py").write_text("raise SystemExit('run')")
     initialise(repository, Path("people.csv"), Hints(), factory="nets:build")
@@ -111,7 +125,7 @@ def test_a_pair_of_idx_files_brings_both(repository: Path) -> None:
         (repository / f"t-{name}-ubyte").write_bytes(content)
     initialise(repository, Path("t-images-idx3-ubyte"), Hints())
     stages = yaml.safe_load((repository / "dvc.yaml").read_text())["stages"]
-    assert stages["prepare"]["deps"] == ["${prepare.path}", "t-labels-idx1-ubyte"]
+    assert stages["prepare"]["deps"] == ["${prepare.path}", "reviews/verdicts.parquet", "t-labels-idx1-ubyte"]
 
 
 def test_this_projects_own_files_are_what_the_templates_give() -> None:

@@ -1,9 +1,11 @@
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -15,10 +17,18 @@ from tasks.artifacts import PROVENANCE, TRUTH, content_hash
 from tasks.dataset import load_split
 from tasks.errors import UserError
 from tasks.parameters import Parameters, load_parameters
+from tasks.reviews import store
+from tasks.reviews.content import contents
+from tasks.reviews.verdict import Verdict
 from tasks.workspace import SPLITS, Workspace
 
 REPOSITORY = Path(__file__).parents[2]
-OUTPUTS = [*(f"data/prepared/{name}.parquet" for name in SPLITS), "data/prepared/encoding.json", "data/truth.parquet"]
+OUTPUTS = [
+    *(f"data/prepared/{name}.parquet" for name in SPLITS),
+    "data/prepared/encoding.json",
+    "data/truth.parquet",
+    "data/verdicts.parquet",
+]
 
 
 def people(count: int, start: int = 0) -> pd.DataFrame:
@@ -96,6 +106,47 @@ def test_the_same_work_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.
         run(Path(), people(60))
         hashes.append([content_hash(Path(output)) for output in OUTPUTS])
     assert hashes[0] == hashes[1]
+
+
+def test_verdicts_change_labels_and_rows_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    workspace = run(Path(), people(60))
+    before = {name: content_hash(Path(name)) for name in OUTPUTS}
+    train = pq.read_table(workspace.split("train"))
+    planted = pq.read_table(workspace.truth).to_pylist()
+    wrong, gone, kept = (
+        next(row["example_id"] for row in planted if row["planted"]),
+        *[row["example_id"] for row in planted if not row["planted"]][:2],
+    )
+    known = dict(zip(train["example_id"].to_pylist(), contents(train), strict=True))
+    given = dict(zip(train["example_id"].to_pylist(), train["label"].to_pylist(), strict=True))
+    other = {"low": "high", "high": "low"}
+
+    def verdict(name: str, said: Any, new_label: str | None = None) -> Verdict:
+        return Verdict(name, said, new_label, "ann", datetime.now(UTC), "run", "label", known[name], given[name])
+
+    store.append(workspace, [verdict(kept, "keep")])
+    run(Path(), people(60))
+    after = {name: content_hash(Path(name)) for name in OUTPUTS}
+    assert {name for name in OUTPUTS if after[name] != before[name]} == {"data/verdicts.parquet"}
+    assert "verdicts" not in capsys.readouterr().out.partition("\n")[0]
+
+    store.append(workspace, [verdict(wrong, "relabel", other[given[wrong]]), verdict(gone, "drop")])
+    run(Path(), people(60))
+    assert "; verdicts applied: 1 relabelled, 1 dropped, 1 kept" in capsys.readouterr().out
+    mended = pq.read_table(workspace.split("train"))
+    labels = dict(zip(mended["example_id"].to_pylist(), mended["label"].to_pylist(), strict=True))
+    assert labels == {name: other[label] if name == wrong else label for name, label in given.items() if name != gone}
+    unchanged = train.filter(pc.not_equal(train["example_id"], gone))
+    for column in ("input", "display", "given_label", "slice_sex"):
+        assert mended[column] == unchanged[column]
+    assert pq.read_table(workspace.applied_verdicts)["outcome"].to_pylist() == ["applied"] * 3
+    now = {name: content_hash(Path(name)) for name in OUTPUTS}
+    kept_files = {"data/prepared/encoding.json", "data/truth.parquet"}
+    kept_files |= {"data/prepared/validation.parquet", "data/prepared/test.parquet"}
+    assert {name for name in OUTPUTS if now[name] == before[name]} == kept_files
 
 
 def test_tables_have_a_display_and_slices(tmp_path: Path) -> None:

@@ -5,6 +5,9 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from tasks.artifacts import write_json
@@ -203,3 +206,24 @@ def test_a_missing_artifact_says_what_to_run(make_workspace: MakeWorkspace) -> N
     with pytest.raises(UserError, match=r"signals\.parquet is missing: run its stage"):
         report(workspace)
     assert not workspace.report.exists()
+
+
+def test_an_error_that_a_verdict_mended_is_no_longer_one_to_be_found(make_workspace: MakeWorkspace) -> None:
+    workspace = make_workspace()
+    _, before = report(workspace)
+    truth = {
+        row["example_id"]: row["true_label"] for row in pq.read_table(workspace.truth).to_pylist() if row["planted"]
+    }
+    mended, dropped, still_wrong = list(truth)[:3]
+    train = pq.read_table(workspace.split("train"))
+    wrong = {still_wrong: next(name for name in train["label"].to_pylist() if name != truth[still_wrong])}
+    verdicts = {mended: truth[mended], **wrong}
+    labels = [
+        verdicts.get(name, label)
+        for name, label in zip(train["example_id"].to_pylist(), train["label"].to_pylist(), strict=True)
+    ]
+    train = train.set_column(train.schema.get_field_index("label"), "label", pa.array(labels))
+    pq.write_table(train.filter(pc.not_equal(train["example_id"], dropped)), workspace.split("train"))
+    _, after = report(workspace)
+    assert (before["planted"], after["planted"]) == (30, 28)
+    assert after["planted_flagged"] == before["planted_flagged"] - 2

@@ -102,6 +102,15 @@ def test_verdicts_already_given_are_not_added_again(make_verdict: Callable[..., 
     assert len(store.read(workspace)) == 5
 
 
+def test_an_empty_file_is_made_where_there_is_none(make_verdict: Callable[..., Verdict], tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    store.create(workspace)
+    assert workspace.verdicts.exists() and store.read(workspace) == []
+    store.append(workspace, [make_verdict("a", "keep")])
+    store.create(workspace)
+    assert len(store.read(workspace)) == 1
+
+
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "empty"])
 def test_a_damaged_file_is_named_and_left_as_it_is(
     make_verdict: Callable[..., Verdict], tmp_path: Path, damage: str
