@@ -124,6 +124,11 @@ class Workspace:
     def verdicts(self) -> Path:
         return self.root / "reviews/verdicts.parquet"
 
+    @property
+    def oracle_table(self) -> Path:
+        """What a simulated review gained, round by round; its figure lies beside it."""
+        return self.root / "reviews/oracle.csv"
+
     # written by commands when asked, beside the stages
     @property
     def slices(self) -> Path:
