@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -132,8 +133,9 @@ def _write(
 ) -> None:
     report = read_json(workspace.curvature_report)
     inputs = [workspace.split("train"), workspace.weights, workspace.factors, workspace.queries]
+    inputs += [workspace.validation_metrics] if workspace.validation_metrics.exists() else []
     metadata = provenance("score", parameters.model_dump(mode="json", include={"score", "compute"}), inputs)
-    common = {"unit": "nats", "n": len(train), "damping": report["damping"]}
+    common = {"unit": "nats", "n": len(train), "damping": report["damping"], "trust": _trust(workspace)}
     own = {
         **common,
         "meaning": "predicted rise of the example's own loss if it were left out of training",
@@ -160,6 +162,14 @@ def _write(
     }
     columns = top_columns(queries.ids, train.ids, top)
     write_table(workspace.top, pa.table(columns), TOP, {**metadata, SCORES: pairwise})
+
+
+def _trust(workspace: Workspace) -> dict[str, Any] | None:
+    """What `validate` said of scores by this curvature; None in a graph without that stage."""
+    if not workspace.validation_metrics.exists():
+        return None
+    found = read_json(workspace.validation_metrics)
+    return {"verdict": found["verdict"], "warnings": found["warnings"]}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from tasks.reviews.verdict import Verdict
 from tasks.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[2]
-STAGES = ["prepare", "train", "precondition", "score", "validate", "flag", "report"]
+STAGES = ["prepare", "train", "precondition", "validate", "score", "flag", "report"]
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_own_code_is_among_the_dependencies(repository: Path) -> None:
     check(repository)
     stages = yaml.safe_load((repository / "dvc.yaml").read_text())["stages"]
     reading = [name for name in stages if "nets.py" in stages[name]["deps"]]
-    assert reading == ["train", "precondition", "score", "validate", "flag"]
+    assert reading == ["train", "precondition", "validate", "score", "flag"]
 
 
 def test_outside_of_git_and_below_its_top(tmp_path: Path, repository: Path) -> None:

@@ -1,6 +1,7 @@
 """The validate stage: retraining on toy data, and warnings where the scores are in fact bad."""
 
 import csv
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from stage_runner import kill_after_the_first_shard, run_command, run_in
 from influence.objective import SoftmaxCrossEntropy
 from influence.retraining import minimise
 from tasks import precondition, score, train
-from tasks.artifacts import read_json
+from tasks.artifacts import SCORES, read_json, read_table
 from tasks.dataset import load_split
 from tasks.determinism import derived_seed
 from tasks.errors import UserError
@@ -67,7 +68,7 @@ def network(tmp_path_factory: pytest.TempPathFactory, make_prepared: MakeWorkspa
     """A network trained long enough that its data matter more than its seed."""
     root = tmp_path_factory.mktemp("network")
     workspace = make_prepared(root, kind="table", count=120, held_out=60, classes=3, flipped=0.15, seed=2, **NETWORK)
-    for stage in (train.run, precondition.run, score.run, run):
+    for stage in (train.run, precondition.run, run, score.run):
         run_in(root, stage)
     return workspace
 
@@ -83,6 +84,15 @@ def test_scores_of_a_network_are_measured_on_halves(network: Workspace) -> None:
     with network.retrained.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 24 and set(rows[0]) == {"predicted", "actual"}
+
+
+def test_the_verdict_goes_with_the_scores(network: Workspace, scored: Path) -> None:
+    found = read_json(network.validation_metrics)
+    for path in (network.top, network.self_influence):
+        meaning = json.loads(read_table(path).schema.metadata[SCORES])
+        assert meaning["trust"] == {key: found[key] for key in ("verdict", "warnings")}
+    unmeasured = read_table(Workspace(scored).top).schema.metadata[SCORES]  # a graph without this stage
+    assert json.loads(unmeasured)["trust"] is None
 
 
 def test_a_half_is_trained_as_the_train_stage_would(network: Workspace) -> None:
