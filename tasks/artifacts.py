@@ -126,6 +126,17 @@ APPLIED = pa.schema(
         ("outcome", pa.string()),  # applied, or why not: see tasks/reviews/applying.py
     ]
 )
+HISTORY = pa.schema(
+    [
+        ("example_id", pa.string()),
+        ("split", pa.string()),  # train or test
+        ("label", pa.string()),
+        ("correct", pa.bool_()),  # whether the model predicts it; null in training
+        ("flagged", pa.bool_()),
+        ("judged", pa.bool_()),  # flagged, and settled by a review
+        ("suggested_label", pa.string()),  # of a flagged example only
+    ]
+)
 SLICES = pa.schema(
     [
         ("column", pa.string()),

@@ -209,9 +209,18 @@ class Flag(Section):
         return self
 
 
+class Drift(Section):
+    """What is an alert, if chance does not explain it; null: nothing is."""
+
+    rate: Share | None = 0.05  # change of the expected share of wrong labels in a class or slice
+    accuracy: Share | None = 0.02  # fall of the test accuracy since the run before
+    runs: Annotated[int, Field(ge=1)] = 5  # over whose mean the rate is compared
+
+
 class Report(Section):
     title: str = "Flagged training data"
     pictures: Annotated[int, Field(ge=0)] = 200  # flags shown with their evidence
+    drift: Drift = Drift()
 
 
 class Parameters(Section):

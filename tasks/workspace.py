@@ -129,6 +129,11 @@ class Workspace:
         """What a simulated review gained, round by round; its figure lies beside it."""
         return self.root / "reviews/oracle.csv"
 
+    # written by the report for the next one; no output of the stage, and kept by nobody
+    @property
+    def history(self) -> Path:
+        return self.root / "history"
+
     # written by commands when asked, beside the stages
     @property
     def slices(self) -> Path:

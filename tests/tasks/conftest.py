@@ -1,5 +1,6 @@
 """Small workspaces as prepare leaves them, for the tests of the stages after it."""
 
+import importlib.util
 import json
 import shutil
 import sys
@@ -142,3 +143,20 @@ def copy_scored(scored: Path, tmp_path: Path) -> Callable[..., Workspace]:
         return workspace
 
     return copy
+
+
+@pytest.fixture
+def make_workspace(tmp_path: Path) -> Callable[..., Workspace]:
+    """`make_workspace(kind=..., train=...)` writes all that the report reads; see reporting/synthetic_artifacts.py."""
+    module = "synthetic_artifacts"
+    if module not in sys.modules:
+        spec = importlib.util.spec_from_file_location(module, Path(__file__).parent / "reporting" / f"{module}.py")
+        assert spec is not None and spec.loader is not None
+        sys.modules[module] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[module])
+    made = sys.modules[module]
+
+    def make(folder: str = "workspace", **recipe: Any) -> Workspace:
+        return made.build_workspace(tmp_path / folder, made.Recipe(**recipe))
+
+    return make

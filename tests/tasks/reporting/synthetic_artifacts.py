@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.artifacts import (
+    APPLIED,
     FINDINGS,
     FLAGS,
     PREDICTIONS,
@@ -187,6 +188,7 @@ def _write_prepared(workspace, recipe, rng, ids, images, labels, bounds):  # typ
     shape = {"image": [1, 28, 28], "table": [12], "text": [500]}[recipe.kind]
     encoding = {"kind": recipe.kind, "classes": recipe.classes, "shape": shape, "details": {}}
     write_json(workspace.encoding, encoding)
+    write_table(workspace.applied_verdicts, APPLIED.empty_table(), APPLIED)
 
 
 def _row(position: int, recipe: Recipe) -> dict[str, object]:
