@@ -10,16 +10,20 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed, State
 
 from flows import checks
+from flows.alerts import tell_if_trust_fell
 from flows.bridge import context_for_stages
 from flows.dvc_graph import Stage, read_graph, require_remote
 from flows.dvc_runner import StageBusy, StageFailed, push, reproduce
+from flows.exclusive import WorkspaceBusy, only_run
+from flows.missed import cancel_missed
 from flows.summary import as_markdown, summarise
 from tasks.errors import UserError
 from tasks.workspace import Workspace
 
+SKIPPED = "Skipped"  # the name of the state of a run that found another at work
 BUSY = "busy: "  # begins the message of a failure that another try may mend
 RETRY_DELAYS = [5.0, 15.0, 60.0]  # seconds
 
@@ -82,18 +86,26 @@ def pipeline(
         push: upload the outputs to the DVC remote in the end.
 
     Returns:
-        the outcome of every stage; or a failed state with the sentence of the stage that failed.
+        the outcome of every stage; a failed state with the sentence of the stage that failed; or a cancelled one where
+        another run is at work in the workspace.
     """
     root = Path(workspace).resolve()
+    cancel_missed(get_run_logger().info)
     try:
         checks.check(root, targets)
         if push:
             require_remote(root)
-        stages = read_graph(root, targets, status=not force)
+        with only_run(root):
+            return _run_stages(root, targets, force, push)
+    except WorkspaceBusy as error:
+        return Cancelled(name=SKIPPED, message=str(error))
     except UserError as error:
         return Failed(message=str(error))
+
+
+def _run_stages(root: Path, targets: list[str] | None, force: bool, push: bool) -> dict[str, str] | State[Any]:
     outcomes: dict[str, str] = {}
-    for stage in stages:
+    for stage in read_graph(root, targets, status=not force):
         state = run_stage(stage.name, str(root), force, _still_unchanged(stage, outcomes), return_state=True)
         outcomes[stage.name] = state.name or "Failed"
         if not state.is_completed():
@@ -108,11 +120,13 @@ def pipeline(
 
 
 def publish(root: Path, outcomes: dict[str, str]) -> None:
-    """Show the summary, and where the report lies, on Prefect's page."""
+    """Show the summary, and where the report lies, on Prefect's page; tell if the scores can be trusted less."""
     create_markdown_artifact(as_markdown(summarise(root, outcomes)), key="influence-summary")
     report = Workspace(root).report
     if "report" in outcomes and report.exists():
         create_link_artifact(report.resolve().as_uri(), link_text=str(report), key="influence-report")
+    if "validate" in outcomes and (fall := tell_if_trust_fell(root)):
+        get_run_logger().warning(fall)
 
 
 def _still_unchanged(stage: Stage, outcomes: dict[str, str]) -> bool:

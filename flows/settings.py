@@ -20,6 +20,7 @@ def defaults(workspace: Path) -> dict[str, str]:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "240",
         # Held in memory, limits would stay occupied after a restart of the server.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds, the least; see flows/automations.py
         "DVC_NO_ANALYTICS": "1",
     }
 

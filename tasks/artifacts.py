@@ -53,6 +53,17 @@ TOP = pa.schema(
         ("rank", pa.int32()),  # 1 is the strongest of its tail
     ]
 )
+ANSWERS = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("model", pa.string()),  # fingerprint of the training set, the weights and the curvature
+        ("split", pa.string()),  # that holds the query
+        ("label", pa.string()),
+        ("predicted", pa.string()),
+        ("loss", pa.float32()),  # of the query, nats
+        *[field for field in TOP if field.name != "query_id"],
+    ]
+)
 SIGNALS = pa.schema(
     [
         ("example_id", pa.string()),

@@ -223,6 +223,14 @@ class Report(Section):
     drift: Drift = Drift()
 
 
+class Explain(Section):
+    """What the flow `influence-explain` does between two full runs; no stage."""
+
+    inbox: str = "inbox.csv"  # CSV or Parquet with a column example_id: the queries to explain
+    at_once: Annotated[int, Field(ge=1)] = 20  # queries explained in one turn
+    k: Annotated[int, Field(ge=1)] = 10  # helpful and harmful training examples told of each
+
+
 class Parameters(Section):
     """The whole of params.yaml."""
 
@@ -236,6 +244,7 @@ class Parameters(Section):
     validation: Annotated[Validate, Field(alias="validate")] = Validate()  # pydantic has a method of that name
     flag: Flag = Flag()
     report: Report = Report()
+    explain: Explain = Explain()
 
 
 def load_parameters(path: Path) -> Parameters:
