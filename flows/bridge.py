@@ -19,11 +19,14 @@ Compute = Callable[[str], None]
 
 
 def context_for_stages() -> dict[str, str]:
-    """Environment that shows a stage's shards under the Prefect task that calls this; empty without a server."""
-    from prefect.settings import PREFECT_API_URL
+    """Environment that shows a stage's shards under the Prefect task that calls this.
 
-    if not PREFECT_API_URL.value():
-        return {}  # an ephemeral server would be started once more by every stage
+    Empty without a server, and where the server is that of this run alone: it takes no logs, and nobody looks at it.
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED
+
+    if not PREFECT_API_URL.value() or not PREFECT_LOGGING_TO_API_ENABLED.value():
+        return {}
     try:
         import cloudpickle
         from prefect.context import serialize_context

@@ -7,6 +7,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from flows.dvc_graph import Stage, read_graph
+from flows.mending import mend
 from tasks.errors import UserError
 from tasks.parameters import IdxSource, Parameters, load_parameters
 from tasks.stage import check_version
@@ -16,12 +17,14 @@ MODEL_STAGES = ("train", "precondition", "score", "validate", "flag")  # those t
 
 
 def check(root: Path, targets: list[str] | None = None) -> None:
-    """Check the workspace's files.
+    """Check the workspace's files. Those of DVC's that a kill has halved are mended first.
 
     Raises:
         UserError: dvc.yaml or params.yaml is missing or wrong, a target does not exist, another version of this
             package is asked for, or a stage reads a file that DVC would not see change.
     """
+    for line in mend(root):
+        print(line, flush=True)
     stages = read_graph(root, targets)
     parameters = load_parameters(Workspace(root).parameters)
     check_version(parameters)

@@ -1,6 +1,7 @@
 """What DVC knows of a workspace: its stages in order, and which of them are surely up to date. No server needed."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ def read_graph(root: Path, targets: list[str] | None = None, status: bool = Fals
     """
     import networkx
 
-    with _open(root) as repo:
+    with open_repo(root) as repo:
         graph = repo.index.graph  # an edge from A to B: A needs B
         names = {node: _name(node, root) for node in graph}
         own = [node for node in graph if _is_in(node, root / PIPELINE)]
@@ -74,13 +75,13 @@ def require_remote(root: Path) -> None:
     Raises:
         UserError: the workspace has no default remote.
     """
-    with _open(root) as repo:
+    with open_repo(root) as repo:
         if not repo.config["core"].get("remote"):
             raise UserError("--push: no DVC remote is set: add one with `dvc remote add --default NAME FOLDER_OR_URL`")
 
 
 def mend_lock(root: Path) -> bool:
-    """Remove an EMPTY .dvc/tmp/rwlock, which a kill at a bad moment leaves behind and no DVC command can read.
+    """Remove a half-written .dvc/tmp/rwlock, which a kill at a bad moment leaves and no DVC command can read.
 
     Returns:
         whether there was one.
@@ -88,27 +89,45 @@ def mend_lock(root: Path) -> bool:
     from dvc.lock import LockError, make_lock
     from dvc.rwlock import RWLOCK_FILE, RWLOCK_LOCK
 
-    with _open(root) as repo:
+    with open_repo(root) as repo:
         folder = Path(repo.tmp_dir)
         path = folder / RWLOCK_FILE
-        if not _is_empty(path):
+        if not _is_damaged(path):
             return False
         hardlink = repo.config["core"].get("hardlink_lock", False)
         try:  # a living process may be about to fill it: it holds this lock meanwhile
             with make_lock(str(folder / RWLOCK_LOCK), tmp_dir=str(folder), hardlink_lock=hardlink):
-                if empty := _is_empty(path):
+                if damaged := _is_damaged(path):
                     path.unlink()
-                return empty
+                return damaged
         except LockError:
             return False
 
 
-def _is_empty(path: Path) -> bool:
-    return path.exists() and path.stat().st_size == 0
+def rwlock_is_damaged(root: Path) -> bool:
+    """Whether there is something for `mend_lock` to do."""
+    from dvc.rwlock import RWLOCK_FILE
+
+    with open_repo(root) as repo:
+        return _is_damaged(Path(repo.tmp_dir) / RWLOCK_FILE)
+
+
+def _is_damaged(path: Path) -> bool:
+    try:
+        return not isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True
 
 
 @contextlib.contextmanager
-def _open(root: Path) -> "Iterator[Repo]":
+def open_repo(root: Path) -> "Iterator[Repo]":
+    """DVC's view of a workspace.
+
+    Raises:
+        UserError: this is no DVC workspace, or dvc.yaml is not sound.
+    """
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
 

@@ -49,7 +49,7 @@ def reproduce(
         StageFailed: the stage failed.
     """
     if mend_lock(root):
-        say("an empty .dvc/tmp/rwlock, left by a process that was killed, was removed")
+        say("a half-written .dvc/tmp/rwlock, left by a process that was killed, was removed")
     outcome: Outcome = "Unchanged"
     tail: list[str] = []
     options = ["--force"] if force else []

@@ -1,26 +1,29 @@
 """One run of a flow from this process, with whatever Prefect server there is."""
 
 import contextlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-from prefect.logging.configuration import DEFAULT_LOGGING_SETTINGS_PATH
+import httpx
 from prefect.settings import (
     PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     PREFECT_HOME,
-    PREFECT_LOGGING_CONFIG_PATH,
     PREFECT_LOGGING_TO_API_ENABLED,
-    PREFECT_SERVER_LOGGING_LEVEL,
     temporary_settings,
 )
 from prefect.states import State
 
 from flows.pipeline import pipeline
-from tasks.artifacts import write_text
+from flows.server import temporary_server
+from tasks import disk
 from tasks.errors import UserError
+
+# When the server goes away these tell, with a page of traceback, of every event that it does not hear of.
+TALKATIVE = ("prefect._internal.concurrency", "prefect.events.clients")
 
 
 def launch(root: Path, targets: list[str] | None = None, force: bool = False, push: bool = False) -> dict[str, str]:
@@ -41,9 +44,15 @@ def run_to_end(start: Callable[[], State[Any]]) -> dict[str, str]:
     Raises:
         UserError: it failed, with its own sentence, or the server of PREFECT_API_URL does not answer.
     """
-    with _settings():
+    _calm()
+    with disk.told(), _some_server():
         try:
             state = start()
+        except httpx.HTTPError as error:
+            raise UserError(
+                f"Prefect's server went away in mid-run ({error}), so that nobody was told how it ended: what was "
+                "finished is kept, run again, or go on without it: `dvc repro`"
+            ) from None
         except RuntimeError as error:
             raise UserError(
                 f"Prefect: {str(error).rstrip('.')}; try again, or run the same stages without it: `dvc repro`"
@@ -55,32 +64,27 @@ def run_to_end(start: Callable[[], State[Any]]) -> dict[str, str]:
         return outcomes
 
 
-def _settings() -> contextlib.AbstractContextManager[object]:
-    """Without a lasting server nobody watches: heartbeats and the upload of logs would only cost time.
+@contextlib.contextmanager
+def _some_server() -> Iterator[None]:
+    """The server of PREFECT_API_URL; else one for the time of this run, which ends with this process however it ends.
 
-    The server of this run alone is stopped while it still writes down the last events; its complaint about that, a page
-    of traceback, is of no use to anyone.
+    Nobody watches such a one: heartbeats, the upload of logs and shards would only cost time. Nor does it come back.
     """
     if PREFECT_API_URL.value():
-        return contextlib.nullcontext()
+        yield
+        return
     print("Starting Prefect for this run (set PREFECT_API_URL to use a server that runs already) ...", flush=True)
-    return temporary_settings(
-        {
+    with temporary_server(PREFECT_HOME.value()) as url:
+        settings = {
+            PREFECT_API_URL: url,
+            PREFECT_CLIENT_MAX_RETRIES: 1,
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
             PREFECT_LOGGING_TO_API_ENABLED: False,
-            PREFECT_LOGGING_CONFIG_PATH: _logging_without_database(),
-            PREFECT_SERVER_LOGGING_LEVEL: "CRITICAL",
         }
-    )
+        with temporary_settings(settings):
+            yield
 
 
-def _logging_without_database() -> Path:
-    """Prefect's logging configuration, less what its database's library says; the user's own where there is one."""
-    own = PREFECT_LOGGING_CONFIG_PATH.value()
-    if own.exists():
-        return own
-    configuration = yaml.safe_load(DEFAULT_LOGGING_SETTINGS_PATH.read_text())
-    configuration["loggers"]["sqlalchemy"] = {"level": "CRITICAL"}
-    path = PREFECT_HOME.value() / "logging-of-one-run.yml"
-    write_text(path, yaml.safe_dump(configuration))
-    return path
+def _calm() -> None:
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -7,8 +7,9 @@ cache is off, because it would give back return values where files are meant.
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Cancelled, Completed, Failed, State
 
@@ -18,7 +19,9 @@ from flows.bridge import context_for_stages
 from flows.dvc_graph import Stage, read_graph, require_remote
 from flows.dvc_runner import StageBusy, StageFailed, push, reproduce
 from flows.exclusive import WorkspaceBusy, only_run
+from flows.metrics import metric_rows
 from flows.missed import cancel_missed
+from flows.recording import recorded, run_environment
 from flows.summary import as_markdown, summarise
 from tasks.errors import UserError
 from tasks.workspace import Workspace
@@ -48,7 +51,7 @@ def run_stage(stage: str, workspace: str, force: bool, unchanged: bool) -> State
         say(f"{stage}: unchanged")
         return Completed(name="Unchanged", message="up to date")
     try:
-        outcome = reproduce(stage, Path(workspace), say, force, context_for_stages())
+        outcome = reproduce(stage, Path(workspace), say, force, {**context_for_stages(), **run_environment()})
     except StageBusy as error:
         return Failed(message=f"{BUSY}{error}")
     except StageFailed as error:
@@ -104,13 +107,14 @@ def pipeline(
 
 
 def _run_stages(root: Path, targets: list[str] | None, force: bool, push: bool) -> dict[str, str] | State[Any]:
-    outcomes: dict[str, str] = {}
-    for stage in read_graph(root, targets, status=not force):
-        state = run_stage(stage.name, str(root), force, _still_unchanged(stage, outcomes), return_state=True)
-        outcomes[stage.name] = state.name or "Failed"
-        if not state.is_completed():
-            publish(root, outcomes)
-            return Failed(message=state.message)
+    with recorded(root, targets, force) as recording:
+        outcomes = recording.outcomes
+        for stage in read_graph(root, targets, status=not force):
+            state = run_stage(stage.name, str(root), force, _still_unchanged(stage, outcomes), return_state=True)
+            recording.outcome(stage.name, state.name or "Failed", state.message)
+            if not state.is_completed():
+                publish(root, outcomes)
+                return Failed(message=state.message)
     publish(root, outcomes)
     if push:
         state = push_outputs(str(root), return_state=True)
@@ -121,10 +125,14 @@ def _run_stages(root: Path, targets: list[str] | None, force: bool, push: bool) 
 
 def publish(root: Path, outcomes: dict[str, str]) -> None:
     """Show the summary, and where the report lies, on Prefect's page; tell if the scores can be trusted less."""
-    create_markdown_artifact(as_markdown(summarise(root, outcomes)), key="influence-summary")
-    report = Workspace(root).report
-    if "report" in outcomes and report.exists():
-        create_link_artifact(report.resolve().as_uri(), link_text=str(report), key="influence-report")
+    try:
+        create_markdown_artifact(as_markdown(summarise(root, outcomes)), key="influence-summary")
+        create_table_artifact(metric_rows(root), key="influence-metrics")
+        report = Workspace(root).report
+        if "report" in outcomes and report.exists():
+            create_link_artifact(report.resolve().as_uri(), link_text=str(report), key="influence-report")
+    except httpx.HTTPError as error:
+        get_run_logger().warning(f"Prefect's server does not answer ({error}): its page lacks the summary of this run")
     if "validate" in outcomes and (fall := tell_if_trust_fell(root)):
         get_run_logger().warning(fall)
 

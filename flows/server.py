@@ -14,7 +14,9 @@ from tasks.errors import UserError
 
 HOST = "127.0.0.1"
 PORT = 4200  # Prefect's own
-START_TIMEOUT = 120.0  # seconds; the first start makes the database
+START_TIMEOUT = 240.0  # seconds; the first start makes the database, and the machine may be busy
+# Prefect's own words for a server that runs nothing but what records the runs.
+EPHEMERAL = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
 
 @contextlib.contextmanager
@@ -31,25 +33,48 @@ def local_server(home: Path, port: int = PORT) -> Iterator[str]:
     Raises:
         UserError: it ended, or did not answer in time.
     """
-    home.mkdir(parents=True, exist_ok=True)
     port = free_port(port)
     url = f"http://{HOST}:{port}/api"
+    command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    with _serving(command, home, url, {"PREFECT_UI_API_URL": url}):
+        yield url
+
+
+@contextlib.contextmanager
+def temporary_server(home: Path) -> Iterator[str]:
+    """The server of a single run, without a page: as Prefect starts one, except that it never outlives this process.
+
+    Yields and raises what `local_server` does.
+    """
+    import prefect
+
+    port = free_port(0)
+    url = f"http://{HOST}:{port}/api"
+    where = ["--app-dir", str(prefect.__module_path__.parent), "--host", HOST, "--port", str(port)]
+    quietly = ["--log-level", "error", "--lifespan", "on"]
+    command = ["uvicorn", *where, *quietly, "--factory", "prefect.server.api.server:create_app"]
+    with _serving(command, home, url, EPHEMERAL):
+        yield url
+
+
+@contextlib.contextmanager
+def _serving(command: list[str], home: Path, url: str, extra: dict[str, str]) -> Iterator[None]:
+    home.mkdir(parents=True, exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     environment |= {
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_UI_API_URL": url,
         "DO_NOT_TRACK": "1",
+        **extra,
     }
     log = home / "server.log"
-    command = ["prefect", "server", "start", "--host", HOST, "--port", str(port)]
     with log.open("w") as output, Child(command, home, environment, output) as child:
         deadline = time.monotonic() + START_TIMEOUT
         while not _healthy(url):
             if child.process.poll() is not None or time.monotonic() > deadline:
                 raise UserError(f"Prefect's server did not start: see {log}")
             time.sleep(0.25)
-        yield url
+        yield
 
 
 def free_port(wanted: int) -> int:

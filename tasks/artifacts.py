@@ -19,6 +19,7 @@ from tasks.errors import UserError
 PROVENANCE = b"influence.provenance"
 SCORES = b"influence.scores"
 PACKAGE = "influence-pipeline"
+PART = ".part"  # ends the name of a file that is still being written
 
 SPARSE = pa.struct([("indices", pa.list_(pa.int32())), ("values", pa.list_(pa.float32()))])  # a text
 
@@ -207,9 +208,12 @@ def prepared_schema(input_type: pa.DataType, slices: Iterable[str] = ()) -> pa.S
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it: the file appears whole or not at all."""
+    """Let `write` fill a temporary file beside `path`, then rename it: the file appears whole or not at all.
+
+    The temporary file bears the number of this process, so that one left by a kill can be told from one at work.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-", suffix=PART)
     os.close(descriptor)
     temporary = Path(name)
     try:

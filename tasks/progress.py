@@ -2,6 +2,8 @@
 
 import time
 
+from tasks import journal
+
 
 class Progress:
     """Prints done, rate and time left, at most once every `interval` seconds.
@@ -34,6 +36,7 @@ class Progress:
             f"{_speed(rate)} {self.unit}/s, {_clock(left)} left{', ' + note if note else ''}",
             flush=True,
         )
+        journal.record("progress", part=self.name, done=self.done, total=self.total, unit=self.unit, rate=rate)
 
 
 class StepProgress:

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import Tensor
 
+from tasks import journal
 from tasks.errors import UserError
 from tasks.objects import load_object
 from tasks.tensors import read_tensors, write_tensors
@@ -37,9 +39,13 @@ class Shards:
         missing = [name for name in names if self._read(name) is None]
         if len(missing) < len(names):
             print(f"{self.stage}: {len(names) - len(missing)} shards reused, {len(missing)} to do", flush=True)
+            journal.record("shards reused", names=[name for name in names if name not in missing])
 
         def keep(name: str) -> None:
-            write_tensors(self._path(name), compute(name))
+            start = time.monotonic()
+            with journal.shard(name):
+                write_tensors(self._path(name), compute(name))
+                journal.record("shard finished", seconds=time.monotonic() - start)
 
         _runner()(self.stage, missing, keep)
 
@@ -64,6 +70,7 @@ class Shards:
             return self.read(name)
         except UserError:
             print(f"{self.stage}: shard {name} of an earlier run is damaged and is computed anew", flush=True)
+            journal.record("shard damaged", name=name)
             return None
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from tasks import disk, journal
 from tasks.artifacts import PACKAGE, read_json, write_json
 from tasks.errors import UserError
 from tasks.objects import add_import_paths
@@ -35,7 +36,11 @@ def main(stage: str, function: StageFunction) -> None:
         add_import_paths(workspace.root)
         parameters = load_parameters(workspace.parameters)
         check_version(parameters)
-        with _exclusive(workspace.work / f"{stage}.lock", stage):
+        with (
+            disk.told(),
+            _exclusive(workspace.work / f"{stage}.lock", stage),
+            journal.stage_journal(workspace.work, stage),
+        ):
             start = time.monotonic()
             work = function(workspace, parameters)
             _record(workspace, stage, work, time.monotonic() - start)
@@ -83,6 +88,7 @@ def _record(workspace: Workspace, stage: str, work: Work, seconds: float) -> Non
     print(f"{stage}: {work.examples:,} examples in {seconds:.1f} s ({rate:,.0f} examples/s){where}", flush=True)
     timing = {"examples": work.examples, "seconds": seconds, "device": work.device, "process": os.getpid()}
     write_json(workspace.work / "timings" / f"{stage}.json", timing)
+    journal.record("stage ended", **timing)
 
 
 def read_timing(workspace: Workspace, stage: str) -> dict[str, object] | None:

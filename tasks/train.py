@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from influence.objective import Objective, SoftmaxCrossEntropy
+from tasks import journal
 from tasks.artifacts import (
     EPOCH_MARGINS,
     PREDICTIONS,
@@ -97,7 +98,12 @@ def _fit(job: Job) -> tuple[TrainingState, int]:
         job.batch_size,
         saved,
     )
-    state = fit.run(lambda current: save_state(path, current))
+
+    def save(current: TrainingState) -> None:
+        save_state(path, current)
+        journal.record("epoch finished", epoch=current.epoch)
+
+    state = fit.run(save)
     print(f"train: the weights kept are those of epoch {state.best_epoch}", flush=True)
     job.model.load_state_dict(state.best_weights)
     return state, state.epoch - (saved.epoch if saved else 0)
