@@ -9,7 +9,9 @@ import typer
 # Heavy modules are imported by the command that needs them, so that --help is there at once.
 from flows import settings
 from flows.browser import open_page
+from flows.doctor import doctor
 from flows.questions import QUESTIONS
+from flows.status import status
 from flows.trust import trust
 from tasks.errors import UserError
 
@@ -60,7 +62,7 @@ def run(
     print_summary(root, launch(root, target, force, push))
 
 
-for question in (*QUESTIONS, trust):
+for question in (*QUESTIONS, trust, status, doctor):
     app.command()(question)
 
 
