@@ -10,6 +10,7 @@ import typer
 from flows import settings
 from flows.browser import open_page
 from flows.doctor import doctor
+from flows.provenance import provenance
 from flows.questions import QUESTIONS
 from flows.status import status
 from flows.trust import trust
@@ -62,7 +63,7 @@ def run(
     print_summary(root, launch(root, target, force, push))
 
 
-for question in (*QUESTIONS, trust, status, doctor):
+for question in (*QUESTIONS, trust, provenance, status, doctor):
     app.command()(question)
 
 

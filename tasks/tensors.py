@@ -1,7 +1,8 @@
 """Safetensors whose bytes depend on their content alone, appearing by rename like every artifact."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,30 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         UserError: the file is missing, or is not safetensors.
     """
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        return tensors, _metadata(file)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata alone. Raises what `read_tensors` does."""
+    with _opened(path) as file:
+        return _metadata(file)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise UserError(f"{path} is missing: run the stage that writes it, or correct the path")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        return tensors, json.loads(header.get(METADATA, "{}"))
+            yield file
     except (SafetensorError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read as safetensors ({error}): restore the file or rerun its stage"
         ) from None
+
+
+def _metadata(file: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    return found

@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from flows.dvc_record import read_record
+from tasks.provenance import read_origin
+
 pytestmark = pytest.mark.slow
 
 BIN = Path(sys.executable).parent
@@ -95,6 +98,21 @@ def test_one_door_finds_what_the_other_made(workspace: Path) -> None:
     page = (workspace / "report/index.html").read_text()
     assert "<b>Rome" not in page and "&lt;b&gt;Rome" in page
     assert call(workspace, "git", "status", "--porcelain") == ""  # everything is git's or DVC's, nothing lies about
+
+
+def test_every_artifact_says_what_made_it(workspace: Path) -> None:
+    lock = yaml.safe_load((workspace / "dvc.lock").read_text())["stages"]
+    for stage, recorded in lock.items():
+        for output in (workspace / each["path"] for each in recorded["outs"]):
+            for path in filter(Path.is_file, [output, *output.rglob("*")]):
+                origin, record = read_origin(workspace, path), read_record(workspace, path)
+                assert record is not None and record.origin.stage == stage and record.origin.parameters["package"]
+                assert record.output.now == "same" and {each.now for each in record.origin.inputs} == {"same"}
+                assert (origin is not None) == (path.suffix == ".parquet"), path
+                if origin is not None:
+                    assert origin.stage == stage and {each.now for each in origin.inputs} == {"same"}
+    said = call(workspace, "influence", "provenance", "model/metrics.json")
+    assert "train (python -I -m tasks.train)" in said and "Run" in said  # the message of the commit
 
 
 def test_a_parameter_reruns_the_stages_below_it_and_going_back_restores_them(workspace: Path) -> None:

@@ -1,0 +1,101 @@
+"""What an artifact says of its own making: the record that `tasks.artifacts.provenance` put into its metadata."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.artifacts import PROVENANCE, content_hash
+from tasks.errors import UserError
+from tasks.tensors import read_metadata
+
+State = Literal["same", "changed", "missing"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """Something an artifact was made from.
+
+    Attributes:
+        path: from the workspace, or absolute.
+        content: hash of the content that was read.
+        now: whether the path holds that content still.
+    """
+
+    path: str
+    content: str
+    now: State
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made an artifact.
+
+    Attributes:
+        stage: the stage, or the command, that wrote it.
+        parameters: those that it read.
+        inputs: what it read.
+        versions: of the packages that matter to the content; empty where nobody wrote them down.
+    """
+
+    stage: str
+    parameters: dict[str, Any]
+    inputs: list[Input]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The record as it lies in the metadata."""
+
+    stage: str
+    parameters: dict[str, Any]
+    inputs: dict[str, str]
+    versions: dict[str, str]
+
+
+def read_origin(root: Path, path: Path) -> Origin | None:
+    """What a Parquet or safetensors file says of its own making; None for other files, and where it says nothing.
+
+    Args:
+        root: the workspace, from which the paths of the inputs count.
+        path: the file.
+
+    Raises:
+        UserError: the file is missing, damaged, or its record is not one that this package wrote.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is not there: give the path of a file that the pipeline wrote")
+    record = _record(path)
+    if record is None:
+        return None
+    try:
+        stored = TypeAdapter(_Stored).validate_python(record)
+    except ValidationError:
+        raise UserError(f"{path} holds a record of its making that this version cannot read: rerun its stage") from None
+    inputs = [Input(name, content, _now(root / name, content)) for name, content in stored.inputs.items()]
+    return Origin(stored.stage, stored.parameters, inputs, stored.versions)
+
+
+def _record(path: Path) -> object:
+    match path.suffix:
+        case ".parquet":
+            try:
+                found = (pq.read_schema(path).metadata or {}).get(PROVENANCE)
+                return None if found is None else json.loads(found)
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise UserError(f"{path} is damaged ({error}): restore it with `dvc checkout`") from None
+        case ".safetensors":
+            return read_metadata(path).get(PROVENANCE.decode())
+        case _:
+            return None
+
+
+def _now(path: Path, content: str) -> State:
+    if not path.exists():
+        return "missing"
+    return "same" if content_hash(path) == content else "changed"
