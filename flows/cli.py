@@ -14,6 +14,7 @@ from flows.provenance import provenance
 from flows.questions import QUESTIONS
 from flows.status import status
 from flows.trust import trust
+from flows.verdicts import verdicts
 from tasks.errors import UserError
 
 app = typer.Typer(
@@ -63,6 +64,7 @@ def run(
     print_summary(root, launch(root, target, force, push))
 
 
+app.add_typer(verdicts, name="verdicts")
 for question in (*QUESTIONS, trust, provenance, status, doctor):
     app.command()(question)
 

@@ -20,11 +20,12 @@ class Picture:
     height: int
 
 
-def encode_picture(pixels: np.ndarray) -> Picture:
+def encode_picture(pixels: np.ndarray, largest_side: int = LARGEST_SIDE) -> Picture:
     """Encode an image, losslessly where it is small.
 
     Args:
         pixels: uint8 [C, H, W], one channel (grey) or three (red, green, blue).
+        largest_side: pixels; a larger image is made smaller.
 
     Raises:
         ValueError: the array is of another type or shape.
@@ -37,7 +38,7 @@ def encode_picture(pixels: np.ndarray) -> Picture:
     if max(image.size) <= LOSSLESS_SIDE:
         image.save(buffer, format="PNG", optimize=True)
         return Picture(_data_uri("image/png", buffer), *image.size)
-    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
+    image.thumbnail((largest_side, largest_side), Image.Resampling.LANCZOS)
     image.save(buffer, format="JPEG", quality=80, optimize=True)
     return Picture(_data_uri("image/jpeg", buffer), *image.size)
 

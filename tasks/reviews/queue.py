@@ -23,6 +23,7 @@ from tasks.workspace import SPLITS, SplitName, Workspace
 State = Literal["open", "settled", "contested", "unsure"]
 ABOUT_ONE: tuple[Kind, ...] = ("conflict", "outlier", "leak")  # findings about one example, in the order asked
 SLICE = "slice_"
+NOT_FLAGGED = "not flagged in this run"
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,18 @@ class Item:
     state: State
     verdicts: list[Verdict]
 
+    @property
+    def asked(self) -> bool:
+        """Whether the run asks this, or only the caller of `build`."""
+        return self.kind != "label" or self.rank is not None
 
-def build(workspace: Workspace) -> list[Item]:
+
+def build(workspace: Workspace, others: Collection[str] = ()) -> list[Item]:
     """The whole queue of the last run: flags by rank, then what else was found of one example; each example once.
+
+    Args:
+        workspace: after a run.
+        others: ids of examples that follow though nothing is asked of them, where they are in the data.
 
     Raises:
         UserError: there are no flags yet, or the verdicts are damaged.
@@ -84,6 +94,8 @@ def build(workspace: Workspace) -> list[Item]:
     if not workspace.flags.exists():
         raise UserError(f"{workspace.flags} is missing: there is nothing to review before `influence run`")
     questions = _questions(workspace)
+    for example_id in sorted(set(others) - questions.keys()):
+        questions[example_id] = {"kind": "label", "reason": NOT_FLAGGED}
     examples = _examples(workspace, questions.keys())
     signals = _signals(workspace, questions.keys())
     run = run_identity(workspace)
@@ -109,8 +121,13 @@ def open_to(item: Item, reviewer: str) -> bool:
     """Whether to ask this reviewer: nobody has decided, and they have not passed on it."""
     if item.state != "unsure":
         return item.state == "open"
-    counted = settle(verdict for verdict in item.verdicts if _same_example(item, verdict))[item.example_id].counted
+    counted = settle(verdict for verdict in item.verdicts if ground_holds(item, verdict))[item.example_id].counted
     return all(verdict.reviewer != reviewer for verdict in counted)
+
+
+def ground_holds(item: Item, verdict: Verdict) -> bool:
+    """Whether the verdict speaks of the example as it stands, whatever was suggested then."""
+    return (verdict.content, verdict.given_label) == (item.content, item.given_label)
 
 
 def verdict_on(
@@ -152,16 +169,12 @@ def verdict_on(
 
 
 def _state(item: Item, verdicts: list[Verdict]) -> State:
-    settled = settle(verdict for verdict in verdicts if _same_example(item, verdict)).get(item.example_id)
+    settled = settle(verdict for verdict in verdicts if ground_holds(item, verdict)).get(item.example_id)
     if settled is None:
         return "open"
     if settled.state == "settled" and not any(_considered(item, verdict) for verdict in settled.counted):
         return "open"
     return settled.state
-
-
-def _same_example(item: Item, verdict: Verdict) -> bool:
-    return (verdict.content, verdict.given_label) == (item.content, item.given_label)
 
 
 def _considered(item: Item, verdict: Verdict) -> bool:
@@ -211,7 +224,7 @@ def _signals(workspace: Workspace, wanted: Collection[str]) -> dict[str, dict[st
 def _shares_below(column: pa.ChunkedArray) -> np.ndarray:
     """For each value, the share of the others that are smaller; of equal ones, half."""
     values = column.to_numpy()
-    return (rankdata(values) - 1) / max(1, len(values) - 1)
+    return ((rankdata(values) - 1) / max(1, len(values) - 1)).astype(np.float32)
 
 
 def _item(

@@ -32,7 +32,21 @@ def read(workspace: Workspace) -> list[Verdict]:
     Raises:
         UserError: the file is damaged.
     """
-    return [Verdict(**{**row, "signals": dict(row["signals"])}) for row in _load(workspace).to_pylist()]
+    return _verdicts(_load(workspace))
+
+
+def read_on(workspace: Workspace, known: Sequence[Verdict]) -> list[Verdict] | None:
+    """The verdicts given since these were read, without reading all again; None where these are not its beginning.
+
+    Only the last of those known is compared: the file grows, or another was put in its place.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    table = _load(workspace)
+    if known and _verdicts(table.slice(len(known) - 1, 1)) != [known[-1]]:
+        return None
+    return _verdicts(table.slice(len(known)))
 
 
 def create(workspace: Workspace) -> None:
@@ -66,6 +80,10 @@ def _add(workspace: Workspace, verdicts: Sequence[Verdict]) -> None:
     rows = [{**vars(verdict), "signals": list(verdict.signals.items())} for verdict in verdicts]
     table = pa.concat_tables([_load(workspace), pa.Table.from_pylist(rows, VERDICTS)])
     write_table(workspace.verdicts, table, VERDICTS)
+
+
+def _verdicts(table: pa.Table) -> list[Verdict]:
+    return [Verdict(**{**row, "signals": dict(row["signals"])}) for row in table.to_pylist()]
 
 
 def _load(workspace: Workspace) -> pa.Table:

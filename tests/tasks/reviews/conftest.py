@@ -1,7 +1,9 @@
 """A flagged workspace, and verdicts without an example behind them."""
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +16,20 @@ from tasks.workspace import Workspace
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
+@pytest.fixture(scope="session")
+def flagged_once(scored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """To be read, or copied and changed."""
+    root = tmp_path_factory.mktemp("flagged")
+    shutil.copytree(scored, root, dirs_exist_ok=True)
+    run_in(root, flag.run)
+    return root
+
+
 @pytest.fixture
-def flagged(copy_scored: Callable[..., Workspace]) -> Workspace:
-    workspace = copy_scored("flagged")
-    run_in(workspace.root, flag.run)
-    return workspace
+def flagged(flagged_once: Path, tmp_path: Path) -> Workspace:
+    root = tmp_path / "flagged"
+    shutil.copytree(flagged_once, root)
+    return Workspace(root)
 
 
 def said(example_id: str, verdict: Any, reviewer: str = "ann", new_label: str | None = None, **shown: Any) -> Verdict:

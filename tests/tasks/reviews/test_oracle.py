@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from stage_runner import run_in
 
-from tasks import flag
 from tasks.artifacts import TRUTH, read_table, write_table
 from tasks.errors import UserError
 from tasks.parameters import load_parameters
@@ -22,11 +20,10 @@ from tasks.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
-def planted(scored: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def planted(flagged_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The flagged workspace, with a truth: whoever is called `-flipped` belongs to the class before its own."""
     root = tmp_path_factory.mktemp("planted")
-    shutil.copytree(scored, root, dirs_exist_ok=True)
-    run_in(root, flag.run)
+    shutil.copytree(flagged_once, root, dirs_exist_ok=True)
     workspace = Workspace(root)
     train = read_table(workspace.split("train"))
     ids, labels = train["example_id"].to_pylist(), train["label"].to_pylist()
