@@ -1,6 +1,5 @@
 """The state of a training run after an epoch: what a killed run goes on from."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tasks.digest import KEY, digest
 from tasks.errors import UserError
 from tasks.tensors import read_tensors, write_tensors
 
@@ -58,7 +58,7 @@ def save_state(path: Path, state: TrainingState) -> None:
     for group in ("weights", "best_weights", "optimizer"):
         tensors |= {f"{group}/{name}": tensor for name, tensor in getattr(state, group).items()}
     history = [asdict(result) for result in state.history]
-    write_tensors(path, tensors, {"history": history, "digest": _digest(tensors)})
+    write_tensors(path, tensors, {"history": history, KEY: digest(tensors)})
 
 
 def load_state(path: Path) -> TrainingState | None:
@@ -67,7 +67,7 @@ def load_state(path: Path) -> TrainingState | None:
         return None
     try:
         tensors, metadata = read_tensors(path)
-        if _digest(tensors) != metadata.get("digest"):
+        if digest(tensors) != metadata.get(KEY):
             raise UserError("its content has changed since it was written")
     except UserError as error:
         print(f"train: starting again, because the saved state is damaged: {error}", flush=True)
@@ -101,12 +101,3 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 def _group(tensors: Mapping[str, Tensor], group: str) -> dict[str, Tensor]:
     prefix = f"{group}/"
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """sha256 of names and bytes: safetensors itself would not notice a changed number."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name}\0{tensors[name].dtype}\0{list(tensors[name].shape)}\0".encode())
-        digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

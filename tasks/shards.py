@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from tasks import journal
+from tasks.digest import KEY, digest
 from tasks.errors import UserError
 from tasks.objects import load_object
 from tasks.tensors import read_tensors, write_tensors
@@ -36,7 +37,7 @@ class Shards:
 
     def run(self, names: list[str], compute: Compute) -> None:
         """Compute and keep the shards that are not there yet."""
-        missing = [name for name in names if self._read(name) is None]
+        missing = [name for name in names if not self._is_sound(name)]
         if len(missing) < len(names):
             print(f"{self.stage}: {len(names) - len(missing)} shards reused, {len(missing)} to do", flush=True)
             journal.record("shards reused", names=[name for name in names if name not in missing])
@@ -44,7 +45,8 @@ class Shards:
         def keep(name: str) -> None:
             start = time.monotonic()
             with journal.shard(name):
-                write_tensors(self._path(name), compute(name))
+                tensors = compute(name)
+                write_tensors(self._path(name), tensors, {KEY: digest(tensors)})
                 journal.record("shard finished", seconds=time.monotonic() - start)
 
         _runner()(self.stage, missing, keep)
@@ -63,15 +65,19 @@ class Shards:
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
 
-    def _read(self, name: str) -> dict[str, Tensor] | None:
+    def _is_sound(self, name: str) -> bool:
+        """Whether the shard is there as it was written."""
         if not self.done(name):
-            return None
+            return False
         try:
-            return self.read(name)
+            tensors, metadata = read_tensors(self._path(name))
+            sound = metadata.get(KEY) == digest(tensors)
         except UserError:
+            sound = False
+        if not sound:
             print(f"{self.stage}: shard {name} of an earlier run is damaged and is computed anew", flush=True)
             journal.record("shard damaged", name=name)
-            return None
+        return sound
 
 
 def _runner() -> Callable[[str, list[str], Callable[[str], None]], None]:

@@ -53,7 +53,15 @@ def test_shards_of_another_fingerprint_are_removed_and_those_of_another_stage_ar
     assert Shards(tmp_path, "other", "f1").done("a")
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:-2], lambda content: b"", lambda content: b"\xff" * 60])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-2],
+        lambda content: b"",
+        lambda content: b"\xff" * 60,
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),  # a number has changed: safetensors would not notice
+    ],
+)
 def test_a_damaged_shard_is_computed_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str], damage) -> None:  # type: ignore[no-untyped-def]
     interrupted(tmp_path)
     path = tmp_path / "stage/f1/a.safetensors"
