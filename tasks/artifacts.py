@@ -85,6 +85,7 @@ SIGNALS = pa.schema(
         ("confident_learning", pa.float32()),  # 1 - cleanlab's label quality of out-of-fold probabilities
         ("error_log_odds", pa.float32()),  # of the error model, from out-of-sample evidence
         ("model_error_log_odds", pa.float32()),  # the same with what the model itself says of the example
+        ("fused_log_odds", pa.float32()),  # of the fused signals, before any verdict was learned from
     ]
 )
 SIGNAL_NAMES = SIGNALS.names[SIGNALS.get_field_index("loss") :]
@@ -125,6 +126,7 @@ VERDICTS = pa.schema(
         ("reason", pa.string()),
         ("evidence", pa.list_(pa.string())),
         ("signals", pa.map_(pa.string(), pa.float32())),  # share of the training set that each finds less suspect
+        ("fused_log_odds", pa.float32()),  # of an error, by the fused signals alone
     ]
 )
 APPLIED = pa.schema(

@@ -1,11 +1,12 @@
 """A ranked list of probable label errors: what speaks against each label, what should stand instead, and why."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import torch
+from scipy.special import expit, logit
 
 from influence.detection import along_ranking, fuse, suggest, within_false_discoveries
 from tasks.artifacts import FINDINGS, FLAGS, SIGNAL_NAMES, SIGNALS, provenance, write_json, write_table
@@ -16,6 +17,8 @@ from tasks.evidence import find_evidence
 from tasks.findings import KINDS, Finding, find_others
 from tasks.parameters import Flag, Parameters
 from tasks.reasons import reasons
+from tasks.reviews import store
+from tasks.reviews.learning import Lessons, learn
 from tasks.signals import Signals, gather_signals
 from tasks.stage import Work, main
 from tasks.workspace import Workspace
@@ -23,6 +26,7 @@ from tasks.workspace import Workspace
 # What those say that have not seen the example's label, the same with the model, and a little of what was seen while
 # the model learned. The weights were chosen on MNIST's and CIFAR-10's test files and on synthetic tables.
 FUSED = {"error_log_odds": 1.0, "model_error_log_odds": 1.0, "negative_mean_margin": 0.25}
+LEAST_PROBABILITY = 1e-4  # of an error, and of none, as log-odds
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Detection:
     probability: np.ndarray
     suggested: np.ndarray
     suggested_probability: np.ndarray
+    lessons: Lessons  # of earlier reviews
 
 
 def run(workspace: Workspace, parameters: Parameters) -> Work:
@@ -45,10 +50,12 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         speakers = find_evidence(workspace, parameters, train, flagged, detection.suggested[flagged], device)
         findings = find_others(workspace, train, detection.signals, flagged, device)
     columns = _columns(train, detection, detection.order)
+    inputs = [workspace.split("train"), workspace.predictions, workspace.epoch_margins, workspace.self_influence]
     metadata = provenance(
         "flag",
         parameters.model_dump(mode="json", include={"flag", "compute", "seed"}),
-        [workspace.split("train"), workspace.predictions, workspace.epoch_margins, workspace.self_influence],
+        # Verdicts that taught nothing leave the flags as they are, to the byte: it is the same run.
+        [*inputs, *([workspace.verdicts] if detection.lessons.correction else [])],
     )
     write_table(workspace.signals, pa.table(columns, schema=SIGNALS), SIGNALS, metadata)
     shown = _columns(train, detection, flagged)
@@ -60,7 +67,8 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
     shown["opponents_suggested"] = pa.array(speakers.opponents_suggested, pa.float32())
     write_table(workspace.flags, pa.table(shown, schema=FLAGS), FLAGS, metadata)
     write_table(workspace.findings, pa.Table.from_pylist(findings, FINDINGS), FINDINGS, metadata)
-    write_json(workspace.flag_metrics, metrics(detection.probability, flagged, findings))
+    found = metrics(detection.probability, flagged, findings)
+    write_json(workspace.flag_metrics, {**found, "verdicts": detection.lessons.described()})
     return Work(len(train), str(device))
 
 
@@ -73,10 +81,18 @@ def detect(workspace: Workspace, parameters: Parameters, train: Split, device: t
     signals = gather_signals(workspace, train, parameters.flag, parameters.seed, device)
     fused, given = fuse({name: signals.columns[name] for name in FUSED}, FUSED), train.labels.numpy()
     wrong = 1.0 - signals.posterior[np.arange(len(train)), given]
-    probability = along_ranking(wrong, fused)
+    probability, ranking = along_ranking(wrong, fused), fused
+    log_odds = logit(np.clip(probability, LEAST_PROBABILITY, 1.0 - LEAST_PROBABILITY))
+    verdicts = store.read(workspace) if parameters.flag.learn_from_verdicts else []
+    lessons = learn(verdicts, train.ids, log_odds, signals.columns, parameters.seed)
+    if lessons.correction is not None:
+        ranking = lessons.log_odds(log_odds, signals.columns)
+        probability = expit(ranking)
+    signals = replace(signals, columns={**signals.columns, "fused_log_odds": log_odds})
     suggested, among_others = suggest(signals.posterior, given)
-    order = np.lexsort((np.array(train.ids), -fused))  # equal scores: by id, so that the order of rows decides nothing
-    return Detection(signals, order, probability, suggested, probability * among_others)
+    # Equal scores: by id, so that the order of rows decides nothing.
+    order = np.lexsort((np.array(train.ids), -fused, -ranking))
+    return Detection(signals, order, probability, suggested, probability * among_others, lessons)
 
 
 def how_many(probability: np.ndarray, settings: Flag) -> int:

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.stats import rankdata
 
 from tasks.artifacts import SIGNAL_NAMES, read_table
 from tasks.errors import UserError
 from tasks.reviews import store
 from tasks.reviews.content import contents
+from tasks.reviews.ranking import shares_below
 from tasks.reviews.settling import settle
 from tasks.reviews.verdict import Answer, Kind, Verdict
 from tasks.run_identity import run_identity
@@ -165,6 +165,7 @@ def verdict_on(
         reason=item.reason,
         evidence=[*item.evidence_for, *item.evidence_against],
         signals=item.signal_ranks,
+        fused_log_odds=item.signals.get("fused_log_odds"),
     )
 
 
@@ -213,18 +214,13 @@ def _examples(workspace: Workspace, wanted: Collection[str]) -> dict[str, dict[s
 def _signals(workspace: Workspace, wanted: Collection[str]) -> dict[str, dict[str, Any]]:
     """What the flag stage says of the wanted training examples, flagged or not, with `ranks` of their signals."""
     table = read_table(workspace.signals)
-    ranks = {name: _shares_below(table[name]) for name in SIGNAL_NAMES if not table[name].null_count}
+    computed = {name: table[name].to_numpy() for name in SIGNAL_NAMES if not table[name].null_count}
+    ranks = {name: shares_below(values).astype(np.float32) for name, values in computed.items()}
     found: dict[str, dict[str, Any]] = {}
     for place, row in enumerate(table.to_pylist()):
         if row["example_id"] in wanted:
             found[row["example_id"]] = {**row, "ranks": {name: float(share[place]) for name, share in ranks.items()}}
     return found
-
-
-def _shares_below(column: pa.ChunkedArray) -> np.ndarray:
-    """For each value, the share of the others that are smaller; of equal ones, half."""
-    values = column.to_numpy()
-    return ((rankdata(values) - 1) / max(1, len(values) - 1)).astype(np.float32)
 
 
 def _item(

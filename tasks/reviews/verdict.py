@@ -32,6 +32,7 @@ class Verdict:
         reason: in words.
         evidence: ids of the training examples shown for and against it.
         signals: by name, the share of the training set that is less suspect by this signal than the example.
+        fused_log_odds: of an error, by the fused signals alone; None of held-out examples.
     """
 
     example_id: str
@@ -49,6 +50,7 @@ class Verdict:
     reason: str = ""
     evidence: list[str] = field(default_factory=list)
     signals: dict[str, float] = field(default_factory=dict)
+    fused_log_odds: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not be applied.
