@@ -148,20 +148,31 @@ class Queries(Section):
 
 
 class Tuning(Section):
-    dampings: Annotated[list[Positive], Field(min_length=1)] = [0.01, 0.03, 0.1, 0.3, 1.0]  # times the mean eigenvalue
+    # Times the mean eigenvalue, searched uphill from the middle.
+    dampings: Annotated[list[Positive], Field(min_length=1)] = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0]
     queries: Annotated[int, Field(ge=1)] = 24  # validation examples apart from those that are reported on
     subsets: Annotated[int, Field(ge=3)] = 10  # random halves the model is trained on again, those of `validate`
     seeds: Annotated[int, Field(ge=1)] = 2  # of each
 
 
+Curvature = Literal["Gauss-Newton", "EK-FAC", "K-FAC"]  # the first solved by conjugate gradients, the others at once
+
+
 class Precondition(Section):
     damping: Literal["auto"] | Annotated[float, Field(ge=0.0)] | RelativeDamping = RelativeDamping(relative=0.1)
+    curvature: Literal["auto"] | Curvature = "Gauss-Newton"  # auto: of the three, together with the damping
     tuning: Tuning = Tuning()  # how `auto` chooses
     exact_classes: Annotated[int, Field(ge=1)] = 32  # above it, the expectation over labels is sampled
     curvature_examples: Annotated[int, Field(ge=1)] | None = None  # training examples in the operator; None: all
     tolerance: Positive = 0.1  # relative residual at which a query's solution is accepted
     max_iterations: Annotated[int, Field(ge=1)] = 50
     queries: Queries = Queries()
+
+    @model_validator(mode="after")
+    def _chosen_together(self) -> "Precondition":
+        if self.curvature == "auto" and self.damping != "auto":
+            raise ValueError("curvature: auto is chosen together with the damping: set damping to auto, too")
+        return self
 
 
 class Score(Section):

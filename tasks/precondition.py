@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from influence.curvature import EKFAC, Regularisation, choose_gauss_newton, fit_ekfac
+from influence.curvature import EKFAC
 from influence.damping import Relative, absolute
-from influence.inverse import Solution, conjugate_gradient
+from influence.inverse import Solution
 from influence.layers import PerExampleGradients, as_vectors
 from influence.memory import gradient_batch
 from influence.vectors import Vectors, block, zeros_like
@@ -19,17 +19,18 @@ from tasks.dataset import Split, load_split
 from tasks.determinism import deterministic
 from tasks.device import device_slot
 from tasks.errors import UserError
-from tasks.parameters import Parameters, Precondition, RelativeDamping
+from tasks.parameters import Curvature, Parameters, Precondition, RelativeDamping
 from tasks.problem import load_gradients, model_identity
-from tasks.progress import Progress, StepProgress
+from tasks.progress import Progress
 from tasks.shards import Shards
+from tasks.solver import Solver, curvature_examples, factors_of, fit
 from tasks.stage import Work, main
 from tasks.tensors import write_tensors
-from tasks.validation.damping import require_training, tune
+from tasks.validation.damping import Candidate, require_training, tune
 from tasks.validation.retrainer import Retrainer
 from tasks.workspace import Workspace
 
-FACTORS, ERRORS = "factors", "errors"
+ERRORS = "errors"
 QUERIES_AT_ONCE = 64
 
 
@@ -53,20 +54,27 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
     with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
         gradients = load_gradients(workspace, parameters, train, device)
         curved = curvature_examples(train, settings, parameters.seed)
-        shards.run([FACTORS], lambda name: fit(gradients, curved, settings, parameters.compute.memory_bytes).state())
-        factors = {name: tensor.to(device) for name, tensor in shards.read(FACTORS).items()}
-        ekfac = EKFAC.from_state(gradients, factors)
 
-        def solver_at(damping: float | RelativeDamping) -> Solver:
+        def solver_at(curvature: Curvature, damping: float | RelativeDamping) -> Solver:
+            def fitted(_: str) -> dict[str, Tensor]:
+                return fit(gradients, curved, settings, curvature, parameters.compute.memory_bytes).state()
+
+            name = factors_of(curvature)
+            shards.run([name], fitted)
+            factors = EKFAC.from_state(gradients, {key: tensor.to(device) for key, tensor in shards.read(name).items()})
             own = Relative(damping.relative) if isinstance(damping, RelativeDamping) else damping
-            return Solver(ekfac, curved, parameters, absolute(own, ekfac.mean_eigenvalue()))
+            return Solver(factors, curved, parameters, absolute(own, factors.mean_eigenvalue()), curvature)
 
-        damping, tuned = settings.damping, dict[float, float]()
-        if damping == "auto":
+        def solve_at(candidate: Candidate, right: Vectors) -> Vectors:
+            return solver_at(candidate.curvature, RelativeDamping(relative=candidate.damping)).solve(right).vectors
+
+        curvature, damping, tuned = settings.curvature, settings.damping, dict[Candidate, float]()
+        if curvature == "auto" or damping == "auto":
             retrainer = Retrainer(workspace, parameters, train, validation, device)
-            tuned = tune(shards, retrainer, gradients, chosen, lambda at, right: solver_at(at).solve(right).vectors)
-            damping = RelativeDamping(relative=max(tuned, key=tuned.__getitem__))
-        solver = solver_at(damping)
+            tuned = tune(shards, retrainer, gradients, chosen, solve_at)
+            best = max(tuned, key=tuned.__getitem__)
+            curvature, damping = best.curvature, RelativeDamping(relative=best.damping)
+        solver = solver_at(curvature, damping)
         names = [f"queries-{index:04d}" for index in range(len(chunks))]
 
         def solve(name: str) -> dict[str, Tensor]:
@@ -76,7 +84,7 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
             return _as_tensors(solution)
 
         finished = sum(len(chunk) for name, chunk in zip(names, chunks, strict=True) if shards.done(name))
-        progress = Progress("precondition: conjugate gradients", len(chosen), "queries", done=finished)
+        progress = Progress(f"precondition: {curvature}", len(chosen), "queries", done=finished)
         shards.run(names, solve)
         wrong = validation.subset(np.flatnonzero(misread(workspace, validation)))
         shards.run([ERRORS], lambda name: solve_together(gradients, solver, wrong, parameters.compute.memory_bytes))
@@ -123,59 +131,6 @@ def _predicted(workspace: Workspace, validation: Split) -> pa.Table:
     return table
 
 
-def curvature_examples(train: Split, settings: Precondition, seed: int) -> Split:
-    """The training examples in the operator: all, or a random subset."""
-    if settings.curvature_examples is None or settings.curvature_examples >= len(train):
-        return train
-    chosen = np.random.default_rng([seed, 2]).permutation(len(train))[: settings.curvature_examples]
-    return train.subset(np.sort(chosen))
-
-
-def fit(gradients: PerExampleGradients, data: Split, settings: Precondition, memory: int) -> EKFAC:
-    """Fit EK-FAC, telling the progress."""
-    probe, _ = data.batch(slice(0, 1), gradients.problem.device)
-    labels = min(len(data.encoding.classes), settings.exact_classes)
-    size = gradient_batch(gradients.problem, probe, memory // labels)
-    progress = Progress("precondition: EK-FAC, two passes", 2 * len(data))
-    return fit_ekfac(gradients, data, size, settings.exact_classes, on_batch=progress.advance)
-
-
-class Solver:
-    """Solves (G + regularisation + damping) x = b, G over `data`, by conjugate gradients preconditioned by EK-FAC.
-
-    Args:
-        ekfac: fitted to the same problem.
-        data: training examples in the operator.
-        parameters: of the run.
-        damping: in absolute units.
-
-    Raises:
-        UserError: damping and weight decay leave the preconditioner singular.
-    """
-
-    def __init__(self, ekfac: EKFAC, data: Split, parameters: Parameters, damping: float) -> None:
-        settings, gradients = parameters.precondition, ekfac.gradients
-        self.ekfac, self.settings, self.examples, self.damping = ekfac, settings, len(data), damping
-        self.shift = self.damping + parameters.train.weight_decay
-        if self.shift <= 0 and ekfac.is_singular():
-            raise UserError(
-                "the curvature has zero eigenvalues and cannot be inverted: "
-                "set `precondition.damping` or `train.weight_decay` above 0"
-            )
-        curvature = choose_gauss_newton(gradients, data, parameters.compute.memory_bytes)
-        self.operator = curvature + Regularisation(gradients.problem) + self.damping
-
-    def solve(self, right: Vectors) -> Solution:
-        return conjugate_gradient(
-            self.operator,
-            right,
-            self.settings.tolerance,
-            self.settings.max_iterations,
-            lambda vectors: self.ekfac.power(vectors, -1.0, self.shift),
-            StepProgress(self.examples, self.settings.max_iterations).step,
-        )
-
-
 def solve_together(gradients: PerExampleGradients, solver: Solver, queries: Split, memory: int) -> dict[str, Tensor]:
     """The solution for the summed loss of many queries, one vector {name: [1, *shape]}; zero where there is none."""
     total = zeros_like(block(gradients.problem.parameters))
@@ -213,7 +168,7 @@ def _write(
     query_ids: list[str],
     solver: Solver,
     misread: int,
-    tuned: dict[float, float],
+    tuned: dict[Candidate, float],
 ) -> None:
     parts = [shards.read(name) for name in names]
     joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
@@ -222,9 +177,10 @@ def _write(
         "damping": solver.damping,
         "mean_eigenvalue": solver.ekfac.mean_eigenvalue(),
         "examples": solver.examples,
-        "solver": "conjugate gradients on the Gauss-Newton matrix, preconditioned by EK-FAC",
+        "curvature": solver.curvature,
+        "solver": solver.description,
     }
-    write_tensors(workspace.factors, shards.read(FACTORS), description)
+    write_tensors(workspace.factors, shards.read(factors_of(solver.curvature)), description)
     write_tensors(workspace.queries, {**joined, **together}, {**description, "query_ids": json.dumps(query_ids)})
     residual, iterations = joined["relative_residual"], joined["iterations"]
     converged = int(joined["converged"].sum())
@@ -243,8 +199,12 @@ def _write(
         "operator_products": int(joined["operator_products"].sum()),
         "negative_curvature": int(joined["negative_curvature"].sum()),
         "stagnated": int(joined["stagnated"].sum()),
-        **({"tuned_dampings": {f"{share:g}": round(score, 4) for share, score in tuned.items()}} if tuned else {}),
     }
+    if tuned:
+        report["tuned"] = [
+            {"curvature": candidate.curvature, "damping": candidate.damping, "score": round(score, 4)}
+            for candidate, score in tuned.items()
+        ]
     write_json(workspace.curvature_report, report)
     print(
         f"precondition: {converged} of {len(query_ids)} queries solved to a relative residual of "

@@ -17,9 +17,10 @@ from tasks.determinism import deterministic
 from tasks.device import device_slot
 from tasks.errors import UserError
 from tasks.parameters import Parameters
-from tasks.precondition import Solver, curvature_examples, query_gradients
-from tasks.problem import load_ekfac, load_gradients
+from tasks.precondition import query_gradients
+from tasks.problem import load_gradients
 from tasks.progress import Progress
+from tasks.solver import load_solver
 from tasks.workspace import SPLITS, SplitName, Workspace
 
 
@@ -81,9 +82,7 @@ def solved_query(
         )
     with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
         gradients = load_gradients(workspace, parameters, train, device)
-        ekfac, damping = load_ekfac(workspace, gradients)
-        curved = curvature_examples(train, parameters.precondition, parameters.seed)
-        solver = Solver(ekfac, curved, parameters, damping)
+        solver = load_solver(workspace, gradients, train, parameters)
         inputs, targets = split.batch(slice(position, position + 1), device)
         print(f"{command}: solving for {query_id}", flush=True)
         solution = solver.solve(query_gradients(gradients, inputs, targets))

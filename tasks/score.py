@@ -29,6 +29,7 @@ from tasks.precondition import ERRORS
 from tasks.problem import load_ekfac, load_gradients, model_identity
 from tasks.progress import Progress
 from tasks.shards import Shards
+from tasks.solver import factors_of
 from tasks.stage import Work, main
 from tasks.tensors import read_tensors
 from tasks.workspace import Workspace
@@ -139,7 +140,7 @@ def _write(
     own = {
         **common,
         "meaning": "predicted rise of the example's own loss if it were left out of training",
-        "curvature": "EK-FAC",
+        "curvature": factors_of(report["curvature"]),
         "influence_on_errors": "predicted rise of the summed loss of all misread validation examples",
         "leave_one_out_loss": f"the example's loss after one Newton step of layer {layer!r} without it"
         if layer

@@ -18,9 +18,9 @@ from tasks.errors import UserError
 from tasks.grouping import group
 from tasks.intervals import wilson_interval
 from tasks.parameters import Parameters
-from tasks.precondition import Solver, curvature_examples
-from tasks.problem import load_ekfac, load_gradients
+from tasks.problem import load_gradients
 from tasks.reporting.slicing import Influence, Part, Slice, Slices
+from tasks.solver import load_solver
 from tasks.workspace import HeldOut, SplitName, Workspace
 
 
@@ -50,9 +50,7 @@ def slices(workspace: Workspace, parameters: Parameters, column: str, split: Hel
         )
     with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
         gradients = load_gradients(workspace, parameters, train, device)
-        ekfac, damping = load_ekfac(workspace, gradients)
-        curved = curvature_examples(train, parameters.precondition, parameters.seed)
-        solver = Solver(ekfac, curved, parameters, damping)
+        solver = load_solver(workspace, gradients, train, parameters)
         probe, _ = train.batch(slice(0, 1), device)
         size = gradient_batch(gradients.problem, probe, parameters.compute.memory_bytes)
         print(f"slices: solving for {len(asked)} slices of {split}", flush=True)

@@ -44,7 +44,7 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         gradients = load_gradients(workspace, parameters, train, device)
         queries = load_queries(workspace, device)
         methods = Methods(workspace, gradients, queries, train, validation, memory)
-        measured, verdict, predicted, actual = _measure(workspace, parameters, methods, validation, report["damping"])
+        measured, verdict, predicted, actual = _measure(workspace, parameters, methods, validation, report)
     warnings = [*verdict.warnings, *judge_solver(report)]
     solver = {key: report[key] for key in ("converged", "largest_residual", "median_residual", "damping")}
     content = {"verdict": verdict.text, "warnings": warnings, "queries": len(queries.ids), **measured, "solver": solver}
@@ -57,7 +57,7 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
 
 
 def _measure(
-    workspace: Workspace, parameters: Parameters, methods: Methods, validation: Split, damping: float
+    workspace: Workspace, parameters: Parameters, methods: Methods, validation: Split, report: dict[str, Any]
 ) -> Found:
     linear = leave_one_out.is_small_and_linear(methods.gradients.problem, methods.inputs[:2])
     if linear and parameters.train.weight_decay > 0 and (found := _exactly(parameters, methods)):
@@ -65,7 +65,7 @@ def _measure(
     if reason := _why_not(parameters, len(methods.train)):
         return {"method": "none"}, unmeasured(reason), torch.empty(0), torch.empty(0)
     retrainer = Retrainer(workspace, parameters, methods.train, validation, methods.inputs.device)
-    return _on_halves(parameters, retrainer, methods, damping)
+    return _on_halves(parameters, retrainer, methods, report)
 
 
 def _exactly(parameters: Parameters, methods: Methods) -> Found | None:
@@ -86,7 +86,7 @@ def _exactly(parameters: Parameters, methods: Methods) -> Found | None:
     return about, verdict, left_out.predicted[INFLUENCE].mean(dim=0), left_out.actual.mean(dim=0)
 
 
-def _on_halves(parameters: Parameters, retrainer: Retrainer, methods: Methods, damping: float) -> Found:
+def _on_halves(parameters: Parameters, retrainer: Retrainer, methods: Methods, report: dict[str, Any]) -> Found:
     settings = parameters.validation
     truth = halves.retrain(retrainer, settings.subsets, settings.seeds)
     losses, predicted = truth.at(methods.positions), methods.left_out(~truth.members)
@@ -101,7 +101,7 @@ def _on_halves(parameters: Parameters, retrainer: Retrainer, methods: Methods, d
     if settings.removal:
         about["removal"] = removal.measure(removal.remove(retrainer, methods, settings.removal, settings.seeds))
     if settings.stability:
-        about["stability"] = stability.compare(retrainer, parameters, methods, damping)
+        about["stability"] = stability.compare(retrainer, parameters, methods, report["damping"], report["curvature"])
     return about, judge_halves(about), predicted[INFLUENCE].mean(dim=0), losses.mean(dim=(0, 1))
 
 

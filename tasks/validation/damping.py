@@ -1,10 +1,13 @@
-"""`damping: auto`: of several dampings the one whose scores predict retraining best, on queries kept for that alone.
+"""`damping: auto`: of several dampings, and curvatures, those whose scores predict retraining best.
 
-The tuning queries are validation examples that the run does not report on, so that what `validate` measures later is
-not what was tuned. Both share the retrainings.
+They are measured on queries kept for that alone: validation examples that the run does not report on, so that what
+`validate` measures later is not what was tuned. Both share the retrainings.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -18,13 +21,23 @@ from influence.scores.group import first_order_groups
 from influence.vectors import Vectors
 from tasks.dataset import Split
 from tasks.errors import UserError
-from tasks.parameters import Parameters, RelativeDamping
+from tasks.parameters import Curvature, Parameters
 from tasks.shards import Shards
 from tasks.validation.halves import retrain
 from tasks.validation.retrainer import Retrainer
 
 DRAW = 9  # purpose of random numbers
-Solve = Callable[[RelativeDamping, Vectors], Vectors]  # solutions at this damping for a block of right-hand sides
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A curvature, and a damping as a multiple of its mean eigenvalue."""
+
+    curvature: Curvature
+    damping: float
+
+
+Solve = Callable[[Candidate, Vectors], Vectors]  # solutions for a block of right-hand sides
 
 
 def require_training(parameters: Parameters) -> None:
@@ -57,18 +70,18 @@ def tuning_queries(validation: Split, reported: np.ndarray, count: int, seed: in
 
 def tune(
     shards: Shards, retrainer: Retrainer, gradients: PerExampleGradients, reported: np.ndarray, solve: Solve
-) -> dict[float, float]:
-    """How well influence predicts retraining at every damping that may be chosen.
+) -> dict[Candidate, float]:
+    """How well influence predicts retraining with each curvature, at dampings uphill from the middle of the grid.
 
     Args:
         shards: keep what has been measured.
         retrainer: trains on halves.
         gradients: of the trained model.
         reported: positions of the queries of the run.
-        solve: by the solver of the run.
+        solve: by a curvature at a damping.
 
     Returns:
-        linear datamodelling score on the tuning queries, by damping as a multiple of the mean eigenvalue.
+        linear datamodelling score on the tuning queries of every candidate that was tried.
     """
     parameters, train = retrainer.parameters, retrainer.train
     settings = parameters.precondition.tuning
@@ -79,14 +92,40 @@ def tune(
     inputs, targets = retrainer.validation.batch(queries, retrainer.device)
     right = as_vectors(gradients, gradients.read(inputs, targets=targets))
     size = gradient_batch(gradients.problem, inputs[:1], parameters.compute.memory_bytes)
-    names = {f"damping-{share:g}": share for share in settings.dampings}
+    found: dict[Candidate, float] = {}
 
-    def score(name: str) -> dict[str, Tensor]:
-        pairwise = Pairwise(gradients, solve(RelativeDamping(relative=names[name]), right), len(train))
-        predicted = first_order_groups(pairwise, train, left_out, size)
-        found = datamodelling_score(predicted.double().cpu(), actual)
-        print(f"precondition: damping {names[name]:g} x mean eigenvalue has LDS {found:.3f}", flush=True)
-        return {"score": torch.tensor(found, dtype=torch.float64)}
+    def measure(candidate: Candidate) -> float:
+        def compute(_: str) -> dict[str, Tensor]:
+            pairwise = Pairwise(gradients, solve(candidate, right), len(train))
+            predicted = first_order_groups(pairwise, train, left_out, size)
+            return {"score": torch.tensor(datamodelling_score(predicted.double().cpu(), actual), dtype=torch.float64)}
 
-    shards.run(list(names), score)
-    return {share: float(shards.read(name)["score"]) for name, share in names.items()}
+        name = f"tuning-{candidate.curvature}-{candidate.damping:g}"
+        shards.run([name], compute)
+        score = float(shards.read(name)["score"])
+        if candidate not in found:
+            print(
+                f"precondition: {candidate.curvature}, damping {candidate.damping:g} x mean eigenvalue, has LDS "
+                f"{score:.3f} on the tuning queries",
+                flush=True,
+            )
+        found[candidate] = score
+        return score
+
+    wanted = parameters.precondition.curvature
+    curvatures: tuple[Curvature, ...] = get_args(Curvature) if wanted == "auto" else (wanted,)
+    for curvature in curvatures:
+        climb([Candidate(curvature, damping) for damping in sorted(settings.dampings)], measure)
+    return found
+
+
+def climb(candidates: list[Candidate], score: Callable[[Candidate], float]) -> Candidate:
+    """Uphill from the middle of a row of candidates, to one that is no worse than its neighbours."""
+
+    def height(place: int) -> float:
+        return score(candidates[place]) if 0 <= place < len(candidates) else -math.inf
+
+    best = len(candidates) // 2
+    while (higher := max((best, best - 1, best + 1), key=height)) != best:
+        best = higher
+    return candidates[best]

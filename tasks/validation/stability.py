@@ -12,14 +12,17 @@ from influence.memory import gradient_batch
 from influence.problem import Problem
 from influence.retraining import Run
 from influence.scores import Pairwise
-from tasks.parameters import Parameters
-from tasks.precondition import Solver, curvature_examples, fit, query_gradients
+from tasks.parameters import Curvature, Parameters
+from tasks.precondition import query_gradients
+from tasks.solver import Solver, curvature_examples, fit
 from tasks.validation.methods import Methods
 from tasks.validation.names import INFLUENCE
 from tasks.validation.retrainer import Retrainer
 
 
-def compare(retrainer: Retrainer, parameters: Parameters, methods: Methods, damping: float) -> dict[str, Any]:
+def compare(
+    retrainer: Retrainer, parameters: Parameters, methods: Methods, damping: float, curvature: Curvature
+) -> dict[str, Any]:
     """Train on everything with other seeds, score the queries through each of these models, and compare the lists.
 
     Args:
@@ -27,6 +30,7 @@ def compare(retrainer: Retrainer, parameters: Parameters, methods: Methods, damp
         parameters: of the run.
         methods: the queries, and what the model of the run says of them.
         damping: of the run, in absolute units; the other models get the same.
+        curvature: of the run.
 
     Returns:
         the length k of the lists; share of each that another seed lists too, for helpful and harmful examples, mean
@@ -38,7 +42,7 @@ def compare(retrainer: Retrainer, parameters: Parameters, methods: Methods, damp
     k = min(parameters.score.k, len(methods.train))
     overlaps, correlations = [], []
     for model in retrainer.models(runs, "retraining on everything"):
-        other = _scores(Problem(model, retrainer.objective), parameters, methods, damping)
+        other = _scores(Problem(model, retrainer.objective), parameters, methods, damping, curvature)
         for sign in (1.0, -1.0):
             overlaps.append(top_overlap(sign * own, sign * other, k).double().mean())
             correlations.append(rank_stability(sign * own, sign * other, k).mean())
@@ -51,14 +55,14 @@ def compare(retrainer: Retrainer, parameters: Parameters, methods: Methods, damp
     }
 
 
-def _scores(problem: Problem, parameters: Parameters, methods: Methods, damping: float) -> Tensor:
+def _scores(problem: Problem, parameters: Parameters, methods: Methods, damping: float, curvature: Curvature) -> Tensor:
     """[Q, N], by the curvature and the solver of the run."""
     train, memory = methods.train, parameters.compute.memory_bytes
     gradients = PerExampleGradients(problem, methods.inputs[:2])
     curved = curvature_examples(train, parameters.precondition, parameters.seed)
-    ekfac = fit(gradients, curved, parameters.precondition, memory)
+    ekfac = fit(gradients, curved, parameters.precondition, curvature, memory)
     right = query_gradients(gradients, methods.inputs, methods.targets)
-    solution = Solver(ekfac, curved, parameters, damping).solve(right)
+    solution = Solver(ekfac, curved, parameters, damping, curvature).solve(right)
     pairwise = Pairwise(gradients, solution.vectors, len(train))
     size = gradient_batch(problem, methods.inputs[:1], memory)
     return torch.cat([pairwise.batch(*batch).cpu() for batch in train.batches(size, problem.device)], dim=1)

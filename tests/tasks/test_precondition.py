@@ -11,14 +11,16 @@ import torch
 from dense_system import dense_system
 from stage_runner import kill_after_the_first_shard, run_command, run_in
 
+from influence.curvature import fit_ekfac, fit_kfac
 from tasks import train
 from tasks.artifacts import read_json, read_table
 from tasks.dataset import load_split
 from tasks.errors import UserError
 from tasks.parameters import load_parameters
-from tasks.precondition import Solver, choose_queries, curvature_examples, run, solve_together
+from tasks.precondition import choose_queries, query_gradients, run, solve_together
 from tasks.problem import load_ekfac, load_gradients
 from tasks.score import load_queries
+from tasks.solver import Solver, curvature_examples, load_solver
 from tasks.tensors import read_tensors
 from tasks.workspace import Workspace
 
@@ -170,3 +172,25 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(scored: Path, copy_sc
     assert not any(getattr(workspace, name).exists() for name in OUTPUTS)
     assert "precondition: 1 shards reused, 0 to do" in run_command(workspace.root, "precondition")
     assert outputs(workspace) == outputs(Workspace(scored))
+
+
+@pytest.mark.parametrize("curvature", ["EK-FAC", "K-FAC"])
+def test_other_curvatures_are_inverted_at_once_and_kept_for_the_questions(
+    copy_scored: Callable[..., Workspace], curvature: str
+) -> None:
+    workspace = copy_scored("curvature", precondition={"curvature": curvature})
+    run_in(workspace.root, run)
+    report, parameters = read_json(workspace.curvature_report), load_parameters(workspace.parameters)
+    assert report["curvature"] == curvature and curvature in report["solver"]
+    assert report["largest_iterations"] == 1 and report["largest_residual"] < 1e-3
+    train, validation = load_split(workspace, "train"), load_split(workspace, "validation")
+    gradients = load_gradients(workspace, parameters, train, torch.device("cpu"))
+    fit = {"EK-FAC": fit_ekfac, "K-FAC": fit_kfac}[curvature]
+    chosen = choose_queries(workspace, validation, parameters.precondition, parameters.seed)
+    right = query_gradients(gradients, *validation.batch(chosen, torch.device("cpu")))
+    factors, shift = fit(gradients, train), report["damping"] + parameters.train.weight_decay
+    expected, tensors = factors.power(right, -1.0, shift), read_tensors(workspace.queries)[0]
+    again = load_solver(workspace, gradients, train, parameters).solve(right).vectors
+    for name, value in expected.items():
+        torch.testing.assert_close(tensors[f"solutions/{name}"], value, rtol=1e-2, atol=1e-3 * float(value.abs().max()))
+        torch.testing.assert_close(again[name], tensors[f"solutions/{name}"])

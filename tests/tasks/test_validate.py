@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,14 +23,14 @@ from tasks.determinism import derived_seed
 from tasks.errors import UserError
 from tasks.fitting import Fit
 from tasks.models import build
-from tasks.parameters import load_parameters
+from tasks.parameters import Curvature, load_parameters
 from tasks.predict import evaluate
 from tasks.problem import load_gradients
 from tasks.score import load_queries
 from tasks.tensors import read_tensors, write_tensors
 from tasks.validate import run
 from tasks.validation import halves
-from tasks.validation.damping import tuning_queries
+from tasks.validation.damping import Candidate, climb, tuning_queries
 from tasks.validation.methods import Methods, query_positions
 from tasks.validation.retrainer import Retrainer, reader
 from tasks.workspace import Workspace
@@ -224,25 +224,35 @@ def test_removal_and_stability_are_measured_where_asked_for(network: Workspace, 
 def test_the_damping_is_chosen_on_queries_apart_from_those_reported(
     network: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the retrainings of the run before; a damping that drowns the curvature loses to one that does not."""
+    """By the retrainings of the run before, together with the curvature; what scored best is what solves."""
     workspace = Workspace(tmp_path / "auto")
     shutil.copytree(network.root, workspace.root)
     content = yaml.safe_load(workspace.parameters.read_text())
     tuning = {"dampings": [0.1, 1e6], "queries": 20, **BUDGET}
-    content["precondition"] |= {"damping": "auto", "tuning": tuning}
+    content["precondition"] |= {"damping": "auto", "curvature": "auto", "tuning": tuning}
     workspace.parameters.write_text(yaml.safe_dump(content))
     run_in(workspace.root, precondition.run)
     assert "validate: 3 shards reused, 0 to do" in capsys.readouterr().out
     report = read_json(workspace.curvature_report)
-    scores = report["tuned_dampings"]
-    assert set(scores) == {"0.1", "1e+06"} and report["damping"] in (
-        pytest.approx(float(share) * report["mean_eigenvalue"])
-        for share in scores
-        if scores[share] == max(scores.values())
-    )
+    tried = {(found["curvature"], found["damping"]): found["score"] for found in report["tuned"]}
+    best = max(tried, key=tried.__getitem__)
+    assert set(tried) == {(curvature, damping) for curvature in get_args(Curvature) for damping in (0.1, 1e6)}
+    assert report["curvature"] == best[0] and report["damping"] == pytest.approx(best[1] * report["mean_eigenvalue"])
     validation = load_split(network, "validation")
     reported = query_positions(load_queries(workspace, CPU), validation)
     assert not set(reported) & set(tuning_queries(validation, reported, 20, seed=0))
+
+
+def test_the_best_damping_is_found_uphill_without_trying_all() -> None:
+    heights = {0.01: 0.1, 0.1: 0.2, 1.0: 0.3, 10.0: 0.4, 100.0: 0.5, 1000.0: 0.3, 1e4: 0.2}
+    row, tried = [Candidate("EK-FAC", damping) for damping in heights], list[float]()
+
+    def height(candidate: Candidate) -> float:
+        tried.append(candidate.damping)
+        return heights[candidate.damping]
+
+    assert climb(row, height).damping == 100.0 and set(tried) == {1.0, 10.0, 100.0, 1000.0}
+    assert climb(row[-2:], height).damping == 1000.0 and climb(row[:1], height).damping == 0.01
 
 
 def test_a_damping_cannot_be_chosen_for_weights_that_were_given(copy_scored: MakeWorkspace) -> None:
