@@ -84,5 +84,4 @@ def _drifted(group: Group, before: Sequence[Group], limit: float, confidence: fl
     low, high = change_interval(mean * size, size, group.rate * group.examples, group.examples, confidence)
     if abs(group.rate - mean) <= limit or low <= 0 <= high:
         return None
-    kind, name = ("class", group.value) if group.column is None else ("slice", f"{group.column} = {group.value}")
-    return Alert(kind, name, mean, group.rate, low, high)
+    return Alert("class" if group.column is None else "slice", group.name, mean, group.rate, low, high)

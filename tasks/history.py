@@ -1,6 +1,6 @@
 """What every run left behind for the next to be compared with: history/<run>.parquet, a file a run.
 
-The folder is no output of DVC's: it holds what was seen here, in the order in which it was seen, and nothing can make it
+The folder is no output of DVC's: it holds what was seen here in the order in which it was seen, which nothing can make
 anew.
 """
 
@@ -50,6 +50,11 @@ class Group:
     @property
     def key(self) -> tuple[str | None, str]:
         return self.column, self.value
+
+    @property
+    def name(self) -> str:
+        """The class, or the slice as `column = value`."""
+        return self.value if self.column is None else f"{self.column} = {self.value}"
 
     @property
     def rate(self) -> float:

@@ -21,8 +21,8 @@ from tasks.fitting import Fit
 from tasks.flag import detect
 from tasks.models import build
 from tasks.parameters import Parameters, load_parameters
+from tasks.reporting.baselines import DETECTORS
 from tasks.reporting.detection import Detection, evaluate
-from tasks.reporting.gathering import DETECTORS
 from tasks.signals import confident_learning, load_predictions
 from tasks.workspace import Workspace
 

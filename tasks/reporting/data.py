@@ -9,6 +9,7 @@ from tasks.parameters import Parameters
 from tasks.reporting.detection import Detection
 from tasks.reporting.exhibits import Gallery
 from tasks.reporting.formatting import power_of_ten
+from tasks.reporting.since import Since
 from tasks.workspace import SplitName
 
 
@@ -27,6 +28,9 @@ class Flag:
     evidence_for: list[str]
     evidence_against: list[str]
     true_label: str | None
+    ranks: dict[str, int]  # that the simple signals give it, 1 the most suspect
+    judged: bool  # a review has settled it
+    new: bool  # not among the open flags of the run before; False where there is none
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,10 @@ class ReportData:
     shape: list[int]
     flags: list[Flag]
     cards: list[Flag]  # those of the flags that are shown with their evidence
-    expected_errors: float
+    expected_errors: float  # among the flags that nobody has judged
+    estimated_errors: float  # in the whole training set, judged or not
+    shared: dict[str, float]  # by signal, the share of the flags that it would have listed too
+    since: Since
     pairs: list[tuple[str, str, int]]  # given label, suggested label, flags; the most frequent first
     findings: dict[str, tuple[int, list[Finding]]]  # by kind: how many, and the strongest
     classes: list[ClassCount]
@@ -113,6 +120,11 @@ class ReportData:
     detections: dict[str, Detection] | None
     training_labels: dict[str, str]  # of the examples shown as evidence
     gallery: Gallery
+
+    @property
+    def to_review(self) -> list[Flag]:
+        """The flags that no review has settled."""
+        return [flag for flag in self.flags if not flag.judged]
 
     @property
     def training_examples(self) -> int:

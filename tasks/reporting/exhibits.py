@@ -59,15 +59,22 @@ class Gallery:
         return None if position is None else self.pictures[position]
 
 
-def load_gallery(workspace: Workspace, wanted: Mapping[SplitName, Iterable[str]]) -> Gallery:
+def load_gallery(
+    workspace: Workspace, wanted: Mapping[SplitName, Iterable[str]], known: Gallery | None = None
+) -> Gallery:
     """Read the examples to be shown, by split, a batch of rows at a time.
+
+    Args:
+        workspace: after prepare.
+        wanted: ids, by split.
+        known: a gallery to which they are added; None: a new one.
 
     Raises:
         UserError: a split is missing.
     """
-    gallery = Gallery()
+    gallery = known or Gallery()
     kind = read_json(workspace.encoding)["kind"]
-    positions: dict[str, int] = {}
+    positions = {picture.uri: place for place, picture in enumerate(gallery.pictures)}
     for split, ids in wanted.items():
         value_set = pa.array(sorted(set(ids)), pa.string())
         if len(value_set) == 0:
@@ -104,16 +111,17 @@ def _add(gallery: Gallery, positions: dict[str, int], batch: pa.RecordBatch, row
     gallery.exhibits[example_id] = Exhibit(picture=position)
 
 
-def describe(display: str, kind: str) -> Exhibit:
-    """A table's row (a JSON object) as its fields, anything else as text; both cut to the limits above."""
-    row = _as_object(display) if kind == "table" else None
+def describe(display: str, kind: str, text_limit: int = TEXT_LIMIT) -> Exhibit:
+    """A table's row (a JSON object) as its fields, anything else as text; both cut to these limits."""
+    row = as_object(display) if kind == "table" else None
     if row is not None:
         shown = tuple((_cut(str(name)), _cut(_value(value))) for name, value in list(row.items())[:FIELD_LIMIT])
         return Exhibit(fields=shown, omitted=max(len(row) - FIELD_LIMIT, 0))
-    return Exhibit(text=display[:TEXT_LIMIT], omitted=max(len(display) - TEXT_LIMIT, 0))
+    return Exhibit(text=display[:text_limit], omitted=max(len(display) - text_limit, 0))
 
 
-def _as_object(display: str) -> dict[str, object] | None:
+def as_object(display: str) -> dict[str, object] | None:
+    """A table's row; None where this is none."""
     if not display.startswith("{"):
         return None
     try:

@@ -39,6 +39,13 @@ def signed(value: float, digits: int = 3) -> str:
     return f"+{number(value, digits)}" if value > 0 else number(value, digits)
 
 
+def points(change: float, unit: bool = True) -> str:
+    """The change of a share in percentage points, with its sign."""
+    text = f"{100 * change:+.1f}".replace("-", "−")
+    text = text.replace("+", "±") if float(f"{100 * change:.1f}") == 0 else text
+    return f"{text.replace('−0.0', '±0.0')} points" if unit else text.replace("−0.0", "±0.0")
+
+
 def power_of_ten(values: Sequence[float], plain: range = range(-1, 3)) -> int:
     """The power of ten of the largest of some values; 0 where it is a plain one, or they are all zero."""
     largest = max(map(abs, values), default=0.0)

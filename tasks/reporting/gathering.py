@@ -10,10 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.artifacts import read_json, read_table
+from tasks.history import Run, read_examples
 from tasks.parameters import Parameters
+from tasks.reporting.baselines import computed, detections, ranks, shared
 from tasks.reporting.data import ClassCount, EpochRow, Finding, Flag, Neighbour, Query, ReportData, SliceCount
-from tasks.reporting.detection import Detection, evaluate
 from tasks.reporting.exhibits import Gallery, load_gallery
+from tasks.reporting.since import Since, compare
 from tasks.workspace import SPLITS, SplitName, Workspace
 
 QUERIES_SHOWN = 6
@@ -22,29 +24,25 @@ PAIRS_SHOWN = 6
 SLICE_COLUMNS_SHOWN = 6
 SLICE_VALUES_SHOWN = 8
 FINDINGS_SHOWN = 8  # of each kind
-DETECTORS = {  # name in report/metrics.json: column of flags/signals.parquet
-    "loss": "loss",
-    "margin": "negative_margin",
-    "mean_margin": "negative_mean_margin",
-    "self_influence": "self_influence",
-    "validation_harm": "validation_harm",
-    "leave_one_out": "leave_one_out_loss",
-    "neighbours": "neighbour_disagreement",
-    "confident_learning": "confident_learning",
-    "error_model": "error_log_odds",
-    "model_error_model": "model_error_log_odds",
-}
+PICTURE_BUDGET = 2**23  # characters of the pictures that only the table shows
 
 
-def gather(workspace: Workspace, parameters: Parameters) -> ReportData:
+def gather(workspace: Workspace, parameters: Parameters, run: Run) -> ReportData:
     """Read the artifacts of every stage before the report.
+
+    Args:
+        workspace: that holds them.
+        parameters: all of params.yaml.
+        run: the record of them in the history.
 
     Raises:
         UserError: an artifact is missing or damaged.
     """
     signals = read_table(workspace.signals)
     truth = _planted_labels(workspace)
-    flags = _flags(workspace, truth)
+    since = compare(workspace, run, parameters.report.drift)
+    scores = computed(signals)
+    flags = _flags(workspace, run, signals, truth, since)
     cards = flags[: parameters.report.pictures]
     queries = _queries(workspace)
     encoding, model, curvature, validation = map(
@@ -52,6 +50,8 @@ def gather(workspace: Workspace, parameters: Parameters) -> ReportData:
         (workspace.encoding, workspace.model_metrics, workspace.curvature_report, workspace.validation_metrics),
     )
     flagged_ids = pa.array([flag.example_id for flag in flags], pa.string())
+    flagged = _member(signals["example_id"], flagged_ids)
+    planted = _member(signals["example_id"], pa.array(list(truth), pa.string()))
     return ReportData(
         title=parameters.report.title,
         parameters=parameters,
@@ -59,7 +59,10 @@ def gather(workspace: Workspace, parameters: Parameters) -> ReportData:
         shape=encoding["shape"],
         flags=flags,
         cards=cards,
-        expected_errors=float(sum(flag.error_probability for flag in flags)),
+        expected_errors=float(sum(flag.error_probability for flag in flags if not flag.judged)),
+        estimated_errors=sum(group.expected_errors for group in run.groups if group.column is None),
+        shared=shared(scores, flagged),
+        since=since,
         pairs=_pairs(flags),
         findings=_findings(workspace),
         classes=_class_counts(workspace, encoding["classes"], flags),
@@ -70,11 +73,11 @@ def gather(workspace: Workspace, parameters: Parameters) -> ReportData:
         curvature=curvature,
         validation=validation,
         self_influence=signals["self_influence"].to_numpy(),
-        flagged=_member(signals["example_id"], flagged_ids),
+        flagged=flagged,
         queries=queries,
         planted=len(truth),
         planted_flagged=sum(flag.true_label is not None for flag in flags),
-        detections=_detections(signals, truth),
+        detections=detections(scores, signals["rank"].to_numpy(), planted),
         training_labels=_evidence_labels(workspace, cards),
         gallery=_gallery(workspace, encoding["kind"], flags, cards, queries),
     )
@@ -94,7 +97,12 @@ def _planted_labels(workspace: Workspace) -> dict[str, str]:
     return {name: label for name, label in true.items() if learned.get(name, label) != label}
 
 
-def _flags(workspace: Workspace, truth: dict[str, str]) -> list[Flag]:
+def _flags(workspace: Workspace, run: Run, signals: pa.Table, truth: dict[str, str], since: Since) -> list[Flag]:
+    examples = read_examples(workspace, run.identity)
+    judged = set(examples.filter(examples["judged"])["example_id"].to_pylist())
+    new = since.flags.new if since.flags is not None else frozenset[str]()
+    place = {example_id: row for row, example_id in enumerate(signals["example_id"].to_pylist())}
+    by_signal = ranks(computed(signals))
     flags = [
         Flag(
             rank=row["rank"],
@@ -108,6 +116,9 @@ def _flags(workspace: Workspace, truth: dict[str, str]) -> list[Flag]:
             evidence_for=row["evidence_for"] or [],
             evidence_against=row["evidence_against"] or [],
             true_label=truth.get(row["example_id"]),
+            ranks={name: int(rank[place[row["example_id"]]]) for name, rank in by_signal.items()},
+            judged=row["example_id"] in judged,
+            new=row["example_id"] in new,
         )
         for row in read_table(workspace.flags).to_pylist()
     ]
@@ -222,21 +233,16 @@ def _queries(workspace: Workspace) -> list[Query]:
     ]
 
 
-def _detections(signals: pa.Table, truth: dict[str, str]) -> dict[str, Detection] | None:
-    planted = _member(signals["example_id"], pa.array(list(truth), pa.string()))
-    if not planted.any() or planted.all():
-        return None
-    computed = {name: signals[column] for name, column in DETECTORS.items() if not signals[column].null_count}
-    scores = {name: column.to_numpy() for name, column in computed.items()}
-    return evaluate({"flags": -signals["rank"].to_numpy(), **scores}, planted)
-
-
 def _gallery(workspace: Workspace, kind: str, flags: list[Flag], cards: list[Flag], queries: list[Query]) -> Gallery:
-    """The cards, the queries and their evidence; where examples can be read, every other flag as well."""
-    shown = cards if kind == "image" else flags
-    training = {flag.example_id for flag in shown}
+    """The cards, the queries and their evidence, and of the other flags as many as a page can hold."""
+    training = {flag.example_id for flag in cards}
     for flag in cards:
         training.update(flag.evidence_for, flag.evidence_against)
     for query in queries:
         training.update(neighbour.example_id for neighbour in [*query.helpful, *query.harmful])
-    return load_gallery(workspace, {"train": training, "validation": {query.example_id for query in queries}})
+    gallery = load_gallery(workspace, {"train": training, "validation": {query.example_id for query in queries}})
+    others = [flag.example_id for flag in flags[len(cards) :]]
+    if kind == "image":
+        size = max((len(picture.uri) for picture in gallery.pictures), default=PICTURE_BUDGET)
+        others = others[: PICTURE_BUDGET // size]
+    return load_gallery(workspace, {"train": others}, gallery)

@@ -2,30 +2,51 @@
 
 from tasks.reporting.data import ReportData
 from tasks.reporting.formatting import count, name, percent
+from tasks.reporting.since import Since
 
 BASELINES = {"loss": "the loss", "margin": "the margin", "self_influence": "self-influence"}
 
 
 def headline(data: ReportData) -> str:
-    """How many labels to look at. They are called wrong only if most of them are expected to be."""
-    flags = len(data.flags)
-    if flags == 0:
-        return f"None of {count(data.training_examples)} training labels looks wrong."
-    few = flags == 1
-    looks = "looks wrong" if few else "look wrong"
-    worth = "is worth a second look" if few else "are worth a second look"
-    verdict = looks if data.expected_errors >= flags / 2 else worth
-    return f"{count(flags)} of {count(data.training_examples)} training labels {verdict}."
-
-
-def expectation(data: ReportData) -> str:
-    """What the error probabilities of the flags add up to."""
+    """What to do first, and what it will bring."""
+    count_open = len(data.to_review)
     if not data.flags:
-        return "No training example was suspect enough to be listed."
+        return f"None of {count(data.training_examples)} training labels looks wrong."
+    if count_open == 0:
+        return f"All {count(len(data.flags))} flagged labels have been reviewed."
+    if count_open == 1:
+        return f"Review this label: it is wrong with a probability of {percent(data.to_review[0].error_probability)}."
+    expected = round(data.expected_errors)
+    return f"Review these {count(count_open)} labels: about {count(expected)} {_are(expected)} expected to be wrong."
+
+
+def where_to_stop(data: ReportData) -> str | None:
+    """What the first and the last of the list are worth."""
+    probabilities = [flag.error_probability for flag in data.to_review]
+    part = min(100, len(probabilities) // 2)
+    if part < 5:
+        return None
+    first, last = round(sum(probabilities[:part])), round(sum(probabilities[-part:]))
     return (
-        f"Their error probabilities add up to about {count(data.expected_errors)} wrong labels. "
-        "The list is ranked: start at the top and stop when the labels look right."
+        f"The list is ranked. Of its first {count(part)}, about {count(first)} {_are(first)} expected to be wrong; "
+        f"of its last {count(part)}, about {count(last)}. Stop when the labels look right."
     )
+
+
+def gained(since: Since) -> str | None:
+    """What the accuracy did since the run before, as far as chance lets one say."""
+    change = since.accuracy
+    if change is None:
+        return None
+    if change.low > 0:
+        return "The model got better, beyond what chance explains."
+    if change.high < 0:
+        return "The model got worse, beyond what chance explains."
+    return "The change is within what chance explains."
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def detection_verdict(data: ReportData) -> str | None:

@@ -4,8 +4,8 @@
 (() => {
   const CHUNK = 100;
   const CARDS = 24;
-  const RANK = 0, ID = 1, GIVEN = 2, SUGGESTED = 3, PROBABILITY = 4, LOSS = 5, SELF = 6, REASON = 7;
-  const SNIPPET = 8, PICTURE = 9, HAS_CARD = 10;
+  const RANK = 0, ID = 1, GIVEN = 2, SUGGESTED = 3, PROBABILITY = 4, LOSS = 5, SELF = 6;
+  const RANKS = 7, REASON = 8, SNIPPET = 9, PICTURE = 10, HAS_CARD = 11, STATE = 12;
   const byId = (id) => document.getElementById(id);
 
   function showCards() {
@@ -35,16 +35,24 @@
   }
 
   function showTable() {
-    const rows = JSON.parse(byId("flag-rows").textContent).rows;
+    const { signals, rows } = JSON.parse(byId("flag-rows").textContent);
     const body = byId("rows");
     if (!body) return;
     const scroller = byId("scroller");
     const haystacks = new Map(rows.map((row) => [
       row, [row[ID], row[GIVEN], row[SUGGESTED], row[REASON], row[SNIPPET]].join("\n").toLowerCase(),
     ]));
+    const others = signals.map((_, place) => place).slice(2);  // loss and self-influence have columns with their values
+    const columns = [
+      ...[RANK, ID, GIVEN, SUGGESTED, PROBABILITY, LOSS, SELF].map((place) => (row) => row[place]),
+      ...others.map((place) => (row) => row[RANKS][place]),
+      (row) => row[REASON],
+    ];
     const compareText = new Intl.Collator("en", { numeric: true }).compare;
     const headings = [...document.querySelectorAll("table.flags th")];
-    const controls = { search: byId("search"), given: byId("filter-given"), suggested: byId("filter-suggested") };
+    const controls = {
+      search: byId("search"), given: byId("filter-given"), suggested: byId("filter-suggested"), state: byId("filter-state"),
+    };
     const order = { column: RANK, descending: false };
     let matching = rows;
     let drawn = 0;
@@ -60,6 +68,14 @@
       if (style) element.className = style;
       element.append(isolated);
       return element;
+    }
+
+    function rankCell(row, rank, value) {
+      const element = cell(row, value === undefined ? "" : significant(value), "number");
+      const place = document.createElement("span");
+      place.className = "by-signal";
+      place.textContent = `#${rank.toLocaleString("en")}`;
+      element.append(place);
     }
 
     function pictureOf(position) {
@@ -93,8 +109,9 @@
       cell(row, values[GIVEN], "given");
       cell(row, values[SUGGESTED], "suggested");
       cell(row, `${(100 * values[PROBABILITY]).toFixed(1)}\u202f%`, "number");
-      cell(row, significant(values[LOSS]), "number");
-      cell(row, significant(values[SELF]), "number");
+      rankCell(row, values[RANKS][0], values[LOSS]);
+      rankCell(row, values[RANKS][1], values[SELF]);
+      others.forEach((place) => rankCell(row, values[RANKS][place]));
       cell(row, values[REASON], "reason");
       return row;
     }
@@ -107,14 +124,16 @@
 
     function update() {
       const text = controls.search.value.trim().toLowerCase();
-      const given = controls.given.value, suggested = controls.suggested.value;
+      const given = controls.given.value, suggested = controls.suggested.value, state = controls.state.value;
       matching = rows.filter((row) =>
         (!given || row[GIVEN] === given) && (!suggested || row[SUGGESTED] === suggested) &&
+        (!state || row[STATE] === state) &&
         (!text || haystacks.get(row).includes(text)));
       const { column, descending } = order;
-      const compare = typeof rows[0][column] === "number"
-        ? (a, b) => a[column] - b[column]
-        : (a, b) => compareText(a[column], b[column]);
+      const value = columns[column];
+      const compare = typeof value(rows[0]) === "number"
+        ? (a, b) => value(a) - value(b)
+        : (a, b) => compareText(value(a), value(b));
       matching.sort((a, b) => (descending ? compare(b, a) : compare(a, b)) || a[RANK] - b[RANK]);
       body.replaceChildren();
       drawn = 0;
@@ -144,6 +163,7 @@
       controls.search.value = "";
       controls.given.value = button.dataset.given;
       controls.suggested.value = button.dataset.suggested;
+      controls.state.value = "";
       update();
       byId("table").scrollIntoView();
     }));

@@ -94,7 +94,7 @@ def has_no_overflow(page: Page) -> bool:
 
 def test_it_opens_offline_and_draws_its_pictures(make_workspace: MakeWorkspace, visit: Visit) -> None:
     page = visit(report(make_workspace()))
-    assert page.locator("h1").inner_text() == "30 of 600 training labels look wrong. Start here."
+    assert page.locator("h1").inner_text().startswith("Review these 30 labels: about ")
     assert page.locator(".card[id]:visible").count() == 24
     picture = page.locator("#flag-1 .card-body .picture")
     box = picture.bounding_box()
@@ -117,13 +117,18 @@ def test_the_table_sorts_searches_and_filters(make_workspace: MakeWorkspace, vis
     page = visit(report(make_workspace(flagged=40)))
     assert column(page, 1) == [str(rank) for rank in range(1, 41)]
 
-    loss = page.get_by_role("button", name="Loss (nats)")
+    loss = page.locator("table.flags th button", has_text="Loss")
     loss.click()
-    falling = [float(value) for value in column(page, 6)]
+    values, ranks = zip(*(cell.split("\n#") for cell in column(page, 6)), strict=True)
+    falling = [float(value) for value in values]
     assert falling == sorted(falling, reverse=True) and len(set(falling)) > 1
+    assert [int(rank) for rank in ranks] == sorted(int(rank) for rank in ranks)
     assert page.locator("th[aria-sort=descending]").inner_text().startswith("Loss")
     loss.click()
-    assert [float(value) for value in column(page, 6)] == falling[::-1]
+    assert [float(cell.split("\n")[0]) for cell in column(page, 6)] == falling[::-1]
+    page.get_by_role("button", name="Cleanlab").click()
+    by_cleanlab = [int(cell.removeprefix("#")) for cell in column(page, 9)]
+    assert by_cleanlab == sorted(by_cleanlab) and by_cleanlab[0] < by_cleanlab[-1]
     page.get_by_role("button", name="Given", exact=True).click()
     assert column(page, 3) == sorted(column(page, 3))
     page.get_by_role("button", name="Rank").click()
