@@ -1,6 +1,7 @@
 """Learn the curvature of the training loss, and solve for every query what the scores need of it."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -184,7 +185,7 @@ def _write(
     write_tensors(workspace.queries, {**joined, **together}, {**description, "query_ids": json.dumps(query_ids)})
     residual, iterations = joined["relative_residual"], joined["iterations"]
     converged = int(joined["converged"].sum())
-    report = {
+    report: dict[str, Any] = {
         **description,
         "weight_decay": solver.shift - solver.damping,
         "parameters": solver.ekfac.gradients.problem.parameter_count,
