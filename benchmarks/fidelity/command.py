@@ -54,10 +54,11 @@ class Row:
 
 
 def main(
-    protocols: Annotated[str, typer.Option(help="Which, with commas between: a, b, c, d.")] = "a",
-    ensemble: Annotated[
-        bool, typer.Option(help="Average the scores of five models by conjugate gradients too, the longest part.")
-    ] = True,
+    protocols: Annotated[str, typer.Option(help=f"Which, with commas between: {', '.join(PROTOCOLS)}.")] = "a",
+    reported: Annotated[int | None, typer.Option(min=2, help="Queries measured; none: as the protocol says.")] = None,
+    models: Annotated[
+        int | None, typer.Option(min=1, help="Whose scores are averaged, the longest part; none: as the protocol says.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=2, help="Seeds that every half is trained with.")] = 2,
     output: Annotated[Path, typer.Option(help="Where the tables go.")] = ROOT / "benchmarks/results/fidelity.md",
 ) -> None:
@@ -66,15 +67,27 @@ def main(
     Models and predictions are kept in .work/fidelity: run again, only what is missing is computed.
     """
     torch.set_num_threads(1)
-    sections = [_section(name, replace(PROTOCOLS[name], seeds=seeds), ensemble) for name in protocols.split(",")]
-    command = f"INFLUENCE_DATA=<folder> python -m benchmarks fidelity --protocols {protocols} --seeds {seeds}"
-    command += "" if ensemble else " --no-ensemble"
-    text = "\n\n".join([_heading(), *sections, f"Made by `{command}`.\n"])
-    write_text(output, text)
-    print(text)
+    for name in protocols.split(","):
+        chosen = PROTOCOLS[name]
+        chosen = replace(chosen, seeds=seeds, reported=reported or chosen.reported, ensemble=models or chosen.ensemble)
+        command = (
+            f"INFLUENCE_DATA=<folder> python -m benchmarks fidelity --protocols {name} --reported {chosen.reported} "
+            f"--models {chosen.ensemble} --seeds {seeds}"
+        )
+        section = f"{_section(name, chosen)}\n\nMade by `{command}`."
+        print(section, flush=True)
+        _put(output, section)
 
 
-def _section(name: str, protocol: Protocol, ensemble: bool) -> str:
+def _put(output: Path, section: str) -> None:
+    """In place of the section of this title, or behind the others, which stay as they are."""
+    _, *others = output.read_text(encoding="utf-8").split("\n## ") if output.exists() else [""]
+    sections = {text.splitlines()[0]: text.strip() for text in others}
+    sections[section.splitlines()[0].removeprefix("## ")] = section.removeprefix("## ")
+    write_text(output, "\n\n## ".join([_heading(), *sections.values()]) + "\n")
+
+
+def _section(name: str, protocol: Protocol) -> str:
     truth = measure(name, protocol, WORK)
     scorer = Scorer(name, protocol, truth)
     plain = {title: method for title, method in PLAIN.items() if protocol.classifies or method is not methods.trak}
@@ -92,10 +105,11 @@ def _section(name: str, protocol: Protocol, ensemble: bool) -> str:
     rows += [Row(EKFAC, damping, scorer.predicted(f"{EKFAC} {damping}", methods.ekfac(damping))) for damping in others]
     theirs = kronfluence_ekfac(best[EKFAC])
     rows.append(Row("kronfluence EK-FAC", best[EKFAC], scorer.predicted("kronfluence", theirs)))
-    for title in (EKFAC, EARLY) if ensemble else (EKFAC,):
+    for title in (EKFAC, EARLY):
         name_of, method = f"{title} {best[title]}", families[title](best[title])
         parts = [scorer.predicted(name_of, method, model) for model in range(len(truth.models))]
-        rows.append(Row(title, best[title], torch.stack(parts).mean(dim=0), len(parts)))
+        for size in sorted({min(5, len(parts)), len(parts)} - {1}):
+            rows.append(Row(title, best[title], torch.stack(parts[:size]).mean(dim=0), size))
     return _table(protocol, truth, rows)
 
 

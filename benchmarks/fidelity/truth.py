@@ -1,5 +1,6 @@
 """Models trained again on random halves, kept on disk: methods can be scored anew without training anything."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,6 @@ from tasks.artifacts import fingerprint
 from tasks.progress import Progress
 from tasks.shards import Shards
 
-ENSEMBLE = 5
 FIRST_SEED = 1000  # of the models that are scored; those of the truth have others
 
 
@@ -49,7 +49,7 @@ def measure(name: str, protocol: Protocol, work: Path) -> Truth:
     halves = [np.sort(rng.permutation(len(train))[: len(train) // 2]) for _ in range(protocol.subsets)]
     retraining = Retraining(protocol.start, protocol.objective, protocol.recipe, partial(_read, train))
     jobs: dict[str, tuple[list[Run], Callable[[Vectors], Vectors]]] = {}
-    full = [Run(np.arange(len(train)), FIRST_SEED + index) for index in range(ENSEMBLE)]
+    full = [Run(np.arange(len(train)), FIRST_SEED + index) for index in range(protocol.ensemble)]
     for index, chunk in enumerate(retraining.chunks(full)):
         jobs[f"full-{index:03d}"] = (chunk, lambda states: states)
     for seed in range(protocol.seeds):
@@ -64,7 +64,8 @@ def measure(name: str, protocol: Protocol, work: Path) -> Truth:
         progress.advance(len(runs))
         return kept
 
-    described = [protocol.title, protocol.subsets, len(train), len(queries), retraining.together]
+    described = [protocol.title, protocol.subsets, protocol.ensemble, retraining.together]
+    described += [hash_of(part) for data in (train, queries) for part in (data.inputs, data.targets)]
     shards = Shards(work, name, fingerprint(described, torch.__version__))
     shards.run(list(jobs), train_shard)
     outputs = [
@@ -96,3 +97,8 @@ def _outputs(protocol: Protocol, queries: TensorData, states: Vectors) -> Vector
 
 def _read(train: TensorData, positions: Positions) -> tuple[Tensor, Tensor]:
     return train.inputs[positions], train.targets[positions]
+
+
+def hash_of(tensor: Tensor) -> str:
+    """Of its content."""
+    return hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
