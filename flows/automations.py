@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 from prefect.automations import (
     Automation,
     CallWebhook,
@@ -19,6 +20,7 @@ from prefect.automations import (
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
+from prefect.settings import PREFECT_API_URL
 
 from flows.alerts import DRIFT, TRUST_FELL
 from flows.explain_new import explain_new
@@ -65,6 +67,20 @@ def set_up(crashed_after: timedelta = CRASHED_AFTER, run_again_within: timedelta
         automation.id = known.get(automation.name)
         automation.update() if automation.id else automation.create()
     return [f"{automation.name}: {automation.description}" for automation in automations]
+
+
+def set_up_on_lasting_server() -> list[str]:
+    """The same from the command line, where there may be no server.
+
+    Raises:
+        UserError: PREFECT_API_URL is not set, or its server does not answer.
+    """
+    if not PREFECT_API_URL.value():
+        raise UserError("set PREFECT_API_URL to the address of a Prefect server first: automations live in it")
+    try:
+        return set_up()
+    except (httpx.HTTPError, RuntimeError) as error:
+        raise UserError(f"the Prefect server at {PREFECT_API_URL.value()} does not answer: {error}") from None
 
 
 def _mark_dead_runs(after: timedelta) -> Automation:

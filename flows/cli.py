@@ -94,20 +94,43 @@ def serve(
     cron: Annotated[str | None, typer.Option(help="When to run, as minute hour day month weekday, in UTC.")] = None,
     interval: Annotated[float | None, typer.Option(help="Or: seconds between two starts.")] = None,
     name: Annotated[str, typer.Option(help="Name of the deployment.")] = "scheduled",
+    explain: Annotated[
+        str | None, typer.Option(help="Also: when to explain the queries in the inbox, as --cron.")
+    ] = None,
 ) -> None:
     """Run the pipeline on a schedule until interrupted.
 
     Uses the Prefect server of PREFECT_API_URL; without one it starts its own, reached from this machine only.
+    What goes wrong is told to the address in INFLUENCE_WEBHOOK.
 
     \b
     influence serve --cron "0 3 * * 1"
     influence serve --interval 3600
+    influence serve --cron "0 2 * * *" --explain "30 * * * *"
     """
     root = Path.cwd()
     settings.configure(root)
     from flows.serve import serve as serve_pipeline
 
-    serve_pipeline(root, cron, interval, name, lambda line: print(line, flush=True))
+    serve_pipeline(root, cron, interval, name, explain, lambda line: print(line, flush=True))
+
+
+@app.command()
+def automate() -> None:
+    """Have the Prefect server mark runs whose process died, run them again, and tell people what went wrong.
+
+    `influence serve` does so by itself. With workers, run it once on the server of PREFECT_API_URL, and again when
+    INFLUENCE_WEBHOOK, the address that is told, has changed.
+
+    \b
+    influence automate
+    INFLUENCE_WEBHOOK=https://chat.example/hook influence automate
+    """
+    settings.configure(Path.cwd())
+    from flows.automations import set_up_on_lasting_server
+
+    for line in set_up_on_lasting_server():
+        print(line)
 
 
 @app.command()

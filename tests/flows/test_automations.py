@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from long_runs import wait_until
 from toy import Toy
 
 from tasks.errors import UserError
@@ -28,7 +28,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
     posts: list[dict[str, str]] = []
 
     class Ear(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(200)
             self.end_headers()
@@ -48,14 +48,6 @@ def no_automations_left(server: str) -> Iterator[None]:
     yield
     for automation in httpx.post(f"{server}/automations/filter", json={}).json():
         httpx.delete(f"{server}/automations/{automation['id']}").raise_for_status()
-
-
-def wait_until(happened: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := happened()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.25)
-    return found
 
 
 def test_people_are_told_of_failures_drift_and_falls_of_trust(

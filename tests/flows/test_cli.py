@@ -9,7 +9,7 @@ import pytest
 from toy import Toy
 
 Influence = Callable[..., subprocess.CompletedProcess[str]]
-COMMANDS = ("run", "explain", "slices", "audit", "compare", "trust", "report", "serve", "init")
+COMMANDS = ("run", "explain", "slices", "audit", "compare", "trust", "report", "serve", "automate", "init")
 
 
 def test_help_loads_nothing_heavy(tmp_path: Path, influence: Influence) -> None:

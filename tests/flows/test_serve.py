@@ -3,7 +3,6 @@
 import itertools
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +14,9 @@ import httpx
 import pytest
 from toy import Toy
 
-from flows.init import render
 from flows.serve import serve
 from flows.server import free_port, local_server
 from tasks.errors import UserError
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -56,28 +52,11 @@ def test_a_served_flow_runs_again_and_again_on_a_server_of_its_own(shadowing: To
     assert shown is not None
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{shown[1]}/api/health")
+    assert "influence: mark dead runs: " in log.read_text()
     assert {run["parameters"]["workspace"] for run in runs} == {str(root)}
     assert shadowing.up_to_date()
     ended = sorted((run["start_time"], run["end_time"]) for run in runs)
     assert all(first[1] <= second[0] for first, second in itertools.pairwise(ended)), "runs never overlap"
-
-
-@pytest.mark.slow
-def test_the_deployment_of_prefect_yaml_runs_on_a_worker(shadowing: Toy, server: str, tmp_path: Path) -> None:
-    (shadowing.root / "prefect.yaml").write_text(render("prefect.yaml"))
-    shutil.copy(REPOSITORY / "influence_deployment.py", tmp_path)  # as if it were installed
-
-    def prefect(*arguments: str, cwd: Path = shadowing.root) -> None:
-        environment = {**os.environ, "PREFECT_API_URL": server, "PYTHONPATH": str(tmp_path), "PWD": str(cwd)}
-        command = [Path(sys.executable).parent / "prefect", "--no-prompt", *arguments]
-        subprocess.run(command, cwd=cwd, env=environment, check=True, capture_output=True, timeout=120)
-
-    prefect("work-pool", "create", "influence", "--type", "process")
-    prefect("deploy", "--all")
-    prefect("deployment", "run", "influence-pipeline/nightly")
-    prefect("worker", "start", "--pool", "influence", "--run-once", cwd=tmp_path)
-    assert shadowing.up_to_date()
-    assert len(completed(server, "nightly")) == 1
 
 
 def completed(server: str, deployment: str = "often") -> list[dict[str, Any]]:
@@ -94,6 +73,8 @@ def test_exactly_one_sound_schedule_is_wanted(toy: Toy) -> None:
             serve(toy.root, cron, interval, "x")
     with pytest.raises(UserError, match="'never' is not a cron schedule"):
         serve(toy.root, "never", None, "x")
+    with pytest.raises(UserError, match="'hourly' is not a cron schedule"):
+        serve(toy.root, None, 5.0, "x", explain="hourly")
     for interval in (0.0, -1.0, float("nan")):
         with pytest.raises(UserError, match="at least 1 second"):
             serve(toy.root, None, interval, "x")
