@@ -37,9 +37,9 @@ def test_two_workers_share_the_runs_and_every_task_run_is_recorded(
     from flows.server import local_server
 
     with database() as url:
-        monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", url)
+        monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", url)
         with local_server(tmp_path / "home", port=0) as server:
-            monkeypatch.delenv("PREFECT_API_DATABASE_CONNECTION_URL")  # workers and runs know the server alone
+            monkeypatch.delenv("PREFECT_SERVER_DATABASE_CONNECTION_URL")  # workers and runs know the server alone
             deployed = [_deploy(pattern, tmp_path / f"{number}", server, number) for number in range(RUNS)]
             workers = deployed[:2]
             try:
