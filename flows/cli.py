@@ -42,12 +42,16 @@ def run(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run stages even where nothing has changed.")] = False,
     push: Annotated[bool, typer.Option("--push", help="Upload the outputs to the DVC remote in the end.")] = False,
+    fail_on_drift: Annotated[
+        bool, typer.Option("--fail-on-drift", help="End with exit code 3 where the report alerts to drift.")
+    ] = False,
 ) -> None:
     """Bring every stage of dvc.yaml up to date, and say what was found.
 
     \b
     influence run
     influence run --target train --force
+    influence run --fail-on-drift
     """
     root = Path.cwd()
     settings.configure(root)
@@ -62,6 +66,11 @@ def run(
     from flows.terminal import print_summary
 
     print_summary(root, launch(root, target, force, push))
+    if fail_on_drift:
+        from flows import drift
+
+        if drift.drift(root):
+            sys.exit(drift.EXIT_CODE)
 
 
 app.add_typer(verdicts, name="verdicts")

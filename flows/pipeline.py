@@ -16,6 +16,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 from flows import checks
 from flows.alerts import tell_if_trust_fell
 from flows.bridge import context_for_stages
+from flows.drift import tell_drift
 from flows.dvc_graph import Stage, read_graph, require_remote
 from flows.dvc_runner import StageBusy, StageFailed, push, reproduce
 from flows.exclusive import WorkspaceBusy, only_run
@@ -124,7 +125,7 @@ def _run_stages(root: Path, targets: list[str] | None, force: bool, push: bool) 
 
 
 def publish(root: Path, outcomes: dict[str, str]) -> None:
-    """Show the summary, and where the report lies, on Prefect's page; tell if the scores can be trusted less."""
+    """Show the summary, and where the report lies, on Prefect's page; tell of a fall of trust, and of drift."""
     try:
         create_markdown_artifact(as_markdown(summarise(root, outcomes)), key="influence-summary")
         create_table_artifact(metric_rows(root), key="influence-metrics")
@@ -135,6 +136,8 @@ def publish(root: Path, outcomes: dict[str, str]) -> None:
         get_run_logger().warning(f"Prefect's server does not answer ({error}): its page lacks the summary of this run")
     if "validate" in outcomes and (fall := tell_if_trust_fell(root)):
         get_run_logger().warning(fall)
+    if outcomes.get("report") in ("Completed", "Restored") and (alert := tell_drift(root)):  # Unchanged was told before
+        get_run_logger().warning(alert)
 
 
 def _still_unchanged(stage: Stage, outcomes: dict[str, str]) -> bool:

@@ -40,6 +40,7 @@ def summarise(root: Path, outcomes: dict[str, str]) -> Summary:
     if "flag" in outcomes:
         facts += _flagged(_metrics(workspace.flag_metrics))
     if "report" in outcomes:
+        facts += _drift(_metrics(workspace.report_metrics))
         facts += _planted(_metrics(workspace.report_metrics))
         if workspace.report.exists():
             facts.append(("Report", str(workspace.report.resolve())))
@@ -107,6 +108,10 @@ def _flagged(metrics: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     expected = f", about {precision * flagged:,.0f} of them wrong ({precision:.0%})" if precision is not None else ""
     return [("Flagged for review", f"{flagged:,}{expected}")]
+
+
+def _drift(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    return [("Drift", alert["words"]) for alert in metrics.get("drift", [])]
 
 
 def _planted(metrics: dict[str, Any]) -> list[tuple[str, str]]:
