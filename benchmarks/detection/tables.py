@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.detection.cell import RETRAINED
 from benchmarks.detection.settings import SETTINGS
-from tasks.experiments.figures import panels, save
+from tasks.figures import panels, save
 
 Runs = dict[str, list[dict[str, Any]]]  # the results of every seed, by setting
 
