@@ -12,6 +12,7 @@ from flows.browser import open_page
 from flows.doctor import doctor
 from flows.provenance import provenance
 from flows.questions import QUESTIONS
+from flows.review.command import review
 from flows.status import status
 from flows.trust import trust
 from flows.verdicts import verdicts
@@ -74,7 +75,7 @@ def run(
 
 
 app.add_typer(verdicts, name="verdicts")
-for question in (*QUESTIONS, trust, provenance, status, doctor):
+for question in (*QUESTIONS, trust, review, provenance, status, doctor):
     app.command()(question)
 
 

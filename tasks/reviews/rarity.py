@@ -76,4 +76,3 @@ def load_columns(workspace: Workspace) -> Columns:
         rows += [as_object(display) for display in batch["display"].take(list(chosen)).to_pylist() if display]
         seen += len(batch)
     return Columns.of(row for row in rows if row is not None)
-
