@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -22,7 +23,7 @@ BIN = Path(sys.executable).parent
 ROWS = 160
 STAGES = ("prepare", "train", "precondition", "validate", "score", "flag", "report")  # in the order in which they run
 OUTPUTS = ("data/prepared", "model", "curvature", "validation", "scores", "flags", "report")
-TIMEOUT = 600.0  # seconds
+TIMEOUT = 1200.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Laboratory:
                     found.append(process)
         return found
 
-    def events(self) -> list[dict[str, object]]:
+    def events(self) -> list[dict[str, Any]]:
         """All lines of all journals, in the order in which they were written."""
         lines = [line for path in journal.logs(self.root / ".work").glob("*.jsonl") for line in journal.read(path)]
         return sorted(lines, key=lambda line: line["time"])
@@ -148,10 +149,10 @@ class Running:
                     return process
         return None
 
-    def wait_for(self, text: str) -> None:
-        """Until the output has the text, or the command has ended."""
+    def wait_for(self, *texts: str) -> None:
+        """Until the output has one of the texts, or the command has ended."""
         deadline = time.monotonic() + TIMEOUT
-        while text not in self.output and self.process.poll() is None:
+        while not any(text in self.output for text in texts) and self.process.poll() is None:
             assert time.monotonic() < deadline, self.output
             time.sleep(0.02)
 
