@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 import torch
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from influence.detection import along_ranking, fuse, suggest, within_false_discoveries
+from influence.detection.correction import log_odds_along
 from tasks.artifacts import FINDINGS, FLAGS, SIGNAL_NAMES, SIGNALS, provenance, write_json, write_table
 from tasks.dataset import Split, load_split
 from tasks.determinism import deterministic
@@ -26,7 +27,6 @@ from tasks.workspace import Workspace
 # What those say that have not seen the example's label, the same with the model, and a little of what was seen while
 # the model learned. The weights were chosen on MNIST's and CIFAR-10's test files and on synthetic tables.
 FUSED = {"error_log_odds": 1.0, "model_error_log_odds": 1.0, "negative_mean_margin": 0.25}
-LEAST_PROBABILITY = 1e-4  # of an error, and of none, as log-odds
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,16 @@ def detect(workspace: Workspace, parameters: Parameters, train: Split, device: t
     fused, given = fuse({name: signals.columns[name] for name in FUSED}, FUSED), train.labels.numpy()
     wrong = 1.0 - signals.posterior[np.arange(len(train)), given]
     probability, ranking = along_ranking(wrong, fused), fused
-    log_odds = logit(np.clip(probability, LEAST_PROBABILITY, 1.0 - LEAST_PROBABILITY))
+    log_odds = log_odds_along(probability, fused)
     verdicts = store.read(workspace) if parameters.flag.learn_from_verdicts else []
     lessons = learn(verdicts, train.ids, log_odds, signals.columns, parameters.seed)
     if lessons.correction is not None:
-        ranking = lessons.log_odds(log_odds, signals.columns)
+        ranking = log_odds + lessons.change(log_odds, signals.columns)
         probability = expit(ranking)
     signals = replace(signals, columns={**signals.columns, "fused_log_odds": log_odds})
     suggested, among_others = suggest(signals.posterior, given)
     # Equal scores: by id, so that the order of rows decides nothing.
-    order = np.lexsort((np.array(train.ids), -fused, -ranking))
+    order = np.lexsort((np.array(train.ids), -ranking))
     return Detection(signals, order, probability, suggested, probability * among_others, lessons)
 
 

@@ -5,7 +5,8 @@
 prior(x) the log-odds of error before any verdict, z_s(x) the normal score of the rank of signal s, as in `fuse`. The
 coefficients (b, a - 1, w) minimise the logistic loss of the verdicts plus a ridge, so that they are drawn to 0, where
 the prior stands as it is. The ridge is chosen by cross-validation: the strongest within a standard error of the best
-(Breiman et al. 1984), among them the infinite one, which learns nothing.
+(Breiman et al. 1984), among them the infinite one, which learns nothing. Verdicts of several reviews are held out
+review by review: what was mended after one is gone in the next, and what is learned must hold there all the same.
 
 Which examples are judged depends on their rank, and so on the signals alone: given the signals, whether a label is
 wrong does not depend on whether somebody looked, and a model that is right needs no weights. Since this one is not
@@ -36,20 +37,20 @@ class Correction:
     low: np.ndarray
     high: np.ndarray
 
-    def log_odds(self, prior: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Of an error, with what the verdicts taught, [N].
+    def change(self, prior: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """What the verdicts taught: to be added to log-odds of error, [N].
 
         Args:
             prior: log-odds before, [N].
             scores: normal scores of the signals, [N, S].
         """
         known = np.clip(np.column_stack([prior, scores]), self.low, self.high)
-        found: np.ndarray = prior + _design(known) @ self.coefficients
+        found: np.ndarray = _design(known) @ self.coefficients
         return found
 
 
 def learn_correction(
-    prior: np.ndarray, scores: np.ndarray, wrong: np.ndarray, weights: np.ndarray, seed: int
+    prior: np.ndarray, scores: np.ndarray, wrong: np.ndarray, weights: np.ndarray, reviews: np.ndarray, seed: int
 ) -> Correction | None:
     """The correction that the verdicts support; None where they support none.
 
@@ -58,15 +59,18 @@ def learn_correction(
         scores: normal scores of the signals, [M, S].
         wrong: whether the label was found wrong, bool [M].
         weights: how many examples each stands for, [M].
-        seed: of the folds.
+        reviews: the review that each comes from, any values, [M].
+        seed: of the folds where there is one review only.
     """
     inputs = np.column_stack([prior, scores])
     design, weights = _design(inputs), weights / weights.mean()
-    fold = np.random.default_rng(seed).permutation(len(wrong)) % FOLDS
+    fold = np.unique(reviews, return_inverse=True)[1]
+    if not fold.any():
+        fold = np.random.default_rng(seed).permutation(len(wrong)) % FOLDS
     losses = [_losses(prior, wrong, weights)]
     for ridge in RIDGES:
         held_out = np.empty(len(wrong))
-        for part in range(FOLDS):
+        for part in range(fold.max() + 1):
             inside, outside = fold != part, fold == part
             found = _minimise(prior[inside], design[inside], wrong[inside], weights[inside], ridge)
             held_out[outside] = prior[outside] + design[outside] @ found
@@ -79,6 +83,22 @@ def learn_correction(
         return None
     coefficients = _minimise(prior, design, wrong, weights, RIDGES[chosen - 1])
     return Correction(coefficients, inputs.min(axis=0), inputs.max(axis=0))
+
+
+def log_odds_along(probability: np.ndarray, ranking: np.ndarray) -> np.ndarray:
+    """The line in the ranking that comes closest to probabilities, as log-odds, [N].
+
+    Probabilities that rise with a ranking may do so in steps, and be 0 or 1; from these a correction learns nothing.
+
+    Args:
+        probability: that a label is wrong, [N].
+        ranking: larger for a more suspect example, [N].
+    """
+    design = np.column_stack([np.ones(len(ranking)), ranking])
+    line: np.ndarray = design @ _minimise(
+        np.zeros(len(ranking)), design, probability, np.ones(len(ranking)), ridge=1e-3
+    )
+    return line
 
 
 def normal_scores(shares: np.ndarray, examples: int) -> np.ndarray:
@@ -116,7 +136,8 @@ def _design(inputs: np.ndarray) -> np.ndarray:
 
 
 def _losses(log_odds: np.ndarray, wrong: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return weights * np.logaddexp(0.0, np.where(wrong, -log_odds, log_odds))
+    losses: np.ndarray = weights * (np.logaddexp(0.0, log_odds) - wrong * log_odds)
+    return losses
 
 
 def _minimise(

@@ -32,12 +32,12 @@ class Lessons:
         """For flags/metrics.json: how many verdicts there were to learn from, and whether the flags follow them."""
         return {"found_wrong": self.wrong, "found_right": self.right, "learned_from": self.correction is not None}
 
-    def log_odds(self, fused: np.ndarray, signals: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Of an error, [N], from those of the fused signals and the signals themselves."""
+    def change(self, fused: np.ndarray, signals: Mapping[str, np.ndarray]) -> np.ndarray:
+        """To be added to the log-odds of error by the fused signals, [N]; zero where nothing was learned."""
         if self.correction is None:
-            return fused
+            return np.zeros(len(fused))
         scores = [normal_scores(shares_below(values), len(fused)) for values in signals.values()]
-        return self.correction.log_odds(fused, np.column_stack(scores))
+        return self.correction.change(fused, np.column_stack(scores))
 
 
 def learn(
@@ -65,4 +65,5 @@ def learn(
     shares = np.array([[verdict.signals.get(name, 0.5) for name in signals] for verdict in known])
     weights = selection_weights(prior, fused[[example_id not in judged for example_id in ids]])
     scores = normal_scores(shares, len(ids))
-    return Lessons(learn_correction(prior, scores, wrong, weights, derived_seed(seed, SEED)), *counts)
+    reviews = np.array([verdict.run for verdict in known])
+    return Lessons(learn_correction(prior, scores, wrong, weights, reviews, derived_seed(seed, SEED)), *counts)

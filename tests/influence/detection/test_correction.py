@@ -8,9 +8,11 @@ from scipy.stats import norm, rankdata
 from sklearn.metrics import average_precision_score
 
 from influence.detection.correction import (
+    Correction,
     _design,
     _minimise,
     learn_correction,
+    log_odds_along,
     normal_scores,
     selection_weights,
 )
@@ -39,6 +41,12 @@ def reviewed(prior: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order[:JUDGED], order[JUDGED:]
 
 
+def learn(prior: np.ndarray, scores: np.ndarray, wrong: np.ndarray, judged: np.ndarray, seed: int) -> Correction | None:
+    """From one review of the judged."""
+    weights = selection_weights(prior[judged], np.delete(prior, judged))
+    return learn_correction(prior[judged], scores[judged], wrong[judged], weights, np.zeros(len(judged)), seed)
+
+
 def calibration_error(probability: np.ndarray, wrong: np.ndarray) -> float:
     edges = np.quantile(probability, np.linspace(0, 1, 16)[1:-1])
     bins = np.searchsorted(edges, probability)
@@ -50,9 +58,8 @@ def calibration_error(probability: np.ndarray, wrong: np.ndarray) -> float:
 def test_where_the_prior_is_right_verdicts_do_no_harm(seed: int) -> None:
     prior, scores, wrong = noisy(seed, misleading=0.0)
     judged, others = reviewed(prior)
-    weights = selection_weights(prior[judged], prior[others])
-    learned = learn_correction(prior[judged], scores[judged], wrong[judged], weights, seed)
-    after = prior if learned is None else learned.log_odds(prior, scores)
+    learned = learn(prior, scores, wrong, judged, seed)
+    after = prior if learned is None else prior + learned.change(prior, scores)
     before_ap, after_ap = (average_precision_score(wrong[others], found[others]) for found in (prior, after))
     assert after_ap > before_ap - 0.01
     assert calibration_error(expit(after[others]), wrong[others]) < 0.02
@@ -63,16 +70,35 @@ def test_a_misleading_signal_is_found_out() -> None:
     for seed in range(4):
         prior, scores, wrong = noisy(seed, misleading=1.5)
         judged, others = reviewed(prior)
-        weights = selection_weights(prior[judged], prior[others])
-        learned = learn_correction(prior[judged], scores[judged], wrong[judged], weights, seed)
+        learned = learn(prior, scores, wrong, judged, seed)
         assert learned is not None and learned.coefficients[-1] < -0.3
-        after = learned.log_odds(prior, scores)
+        after = prior + learned.change(prior, scores)
         before_ap, after_ap = (average_precision_score(wrong[others], found[others]) for found in (prior, after))
         gains.append(after_ap - before_ap)
         calibrations.append([calibration_error(expit(found[others]), wrong[others]) for found in (prior, after)])
     assert min(gains) > 0.02
     before, after_error = np.mean(calibrations, axis=0)
     assert after_error < before
+
+
+def test_what_does_not_hold_from_review_to_review_is_not_learned() -> None:
+    """In each of two reviews the prior is off, but the other way round: pooled folds would learn from that."""
+    rng = np.random.default_rng(0)
+    prior, scores = rng.normal(size=400), rng.normal(size=(400, 1))
+    reviews = np.repeat(["first", "second"], 200)
+    wrong = rng.random(400) < expit(prior + np.where(reviews == "first", 1.5, -1.0) * scores[:, 0])
+    weights = np.ones(400)
+    assert learn_correction(prior, scores, wrong, weights, reviews, 0) is None
+    assert learn_correction(prior, scores, wrong, weights, np.zeros(400), 0) is not None
+    held = rng.random(400) < expit(prior + 1.5 * scores[:, 0])
+    assert learn_correction(prior, scores, held, weights, reviews, 0) is not None
+
+
+def test_the_line_through_probabilities_has_no_steps() -> None:
+    ranking = np.linspace(-3, 3, 300)
+    assert log_odds_along(expit(2 * ranking - 1), ranking) == pytest.approx(2 * ranking - 1, abs=1e-3)
+    stepped = np.where(ranking > 1.5, 0.9, 0.0)
+    assert (np.diff(log_odds_along(stepped, ranking)) > 0).all()
 
 
 def test_the_coefficients_minimise_the_penalised_loss() -> None:
@@ -98,10 +124,10 @@ def test_a_separable_review_stays_finite() -> None:
 def test_beyond_what_was_judged_the_nearest_correction_holds() -> None:
     prior, scores, wrong = noisy(1, misleading=1.5)
     judged, _ = reviewed(prior)
-    learned = learn_correction(prior[judged], scores[judged], wrong[judged], np.ones(JUDGED), 0)
+    learned = learn(prior, scores, wrong, judged, 0)
     assert learned is not None
     far = np.full((2, 3), [[-9.0], [-12.0]])
-    low, lower = learned.log_odds(np.array([-50.0, -90.0]), far) - np.array([-50.0, -90.0])
+    low, lower = learned.change(np.array([-50.0, -90.0]), far)
     assert low == pytest.approx(lower)
 
 

@@ -54,9 +54,8 @@ def test_verdicts_show_which_signal_misleads(make_verdict: Make, population: dic
     assert lessons.correction is not None and lessons.described()["learned_from"]
     assert (lessons.wrong, lessons.right) == (int(wrong[np.argsort(-fused)[:JUDGED]].sum()), JUDGED - lessons.wrong)
     others = np.argsort(-fused)[JUDGED:]
-    before, after = (
-        average_precision_score(wrong[others], found[others]) for found in (fused, lessons.log_odds(fused, signals))
-    )
+    learned = fused + lessons.change(fused, signals)
+    before, after = (average_precision_score(wrong[others], found[others]) for found in (fused, learned))
     assert after > before + 0.05
 
 
@@ -74,7 +73,7 @@ def test_too_few_settled_verdicts_teach_nothing(make_verdict: Make, population: 
         verdicts += [make_verdict(verdict.example_id, "drop", "bob") for verdict in verdicts]
     lessons = learn(verdicts, population["ids"], population["fused"], population["signals"], seed=0)
     assert lessons.correction is None
-    assert (lessons.log_odds(population["fused"], population["signals"]) == population["fused"]).all()
+    assert not lessons.change(population["fused"], population["signals"]).any()
 
 
 def reviews_of_others(workspace: Workspace, found_wrong: Callable[[dict[str, float]], bool]) -> list[Verdict]:
