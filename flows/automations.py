@@ -56,31 +56,22 @@ def set_up(crashed_after: timedelta = CRASHED_AFTER, run_again_within: timedelta
         what the server now does, a line each.
 
     Raises:
-        UserError: INFLUENCE_WEBHOOK is no address.
-    """
-    automations = [_mark_dead_runs(crashed_after), _run_crashed_again(run_again_within)]
-    if url := os.environ.get(WEBHOOK):
-        automations += _notifications(url)
-    with get_client(sync_client=True) as client:
-        known = {automation.name: automation.id for automation in client.read_automations()}
-    for automation in automations:
-        automation.id = known.get(automation.name)
-        automation.update() if automation.id else automation.create()
-    return [f"{automation.name}: {automation.description}" for automation in automations]
-
-
-def set_up_on_lasting_server() -> list[str]:
-    """The same from the command line, where there may be no server.
-
-    Raises:
-        UserError: PREFECT_API_URL is not set, or its server does not answer.
+        UserError: PREFECT_API_URL is not set, or its server does not answer; or INFLUENCE_WEBHOOK is no address.
     """
     if not PREFECT_API_URL.value():
         raise UserError("set PREFECT_API_URL to the address of a Prefect server first: automations live in it")
+    automations = [_mark_dead_runs(crashed_after), _run_crashed_again(run_again_within)]
     try:
-        return set_up()
+        if url := os.environ.get(WEBHOOK):
+            automations += _notifications(url)
+        with get_client(sync_client=True) as client:
+            known = {automation.name: automation.id for automation in client.read_automations()}
+        for automation in automations:
+            automation.id = known.get(automation.name)
+            automation.update() if automation.id else automation.create()
     except (httpx.HTTPError, RuntimeError) as error:
         raise UserError(f"the Prefect server at {PREFECT_API_URL.value()} does not answer: {error}") from None
+    return [f"{automation.name}: {automation.description}" for automation in automations]
 
 
 def _mark_dead_runs(after: timedelta) -> Automation:

@@ -137,9 +137,9 @@ def automate() -> None:
     INFLUENCE_WEBHOOK=https://chat.example/hook influence automate
     """
     settings.configure(Path.cwd())
-    from flows.automations import set_up_on_lasting_server
+    from flows.automations import set_up
 
-    for line in set_up_on_lasting_server():
+    for line in set_up():
         print(line)
 
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -102,3 +102,15 @@ def test_a_webhook_that_is_no_address_is_refused(on_server: str, monkeypatch: py
     with pytest.raises(UserError, match="INFLUENCE_WEBHOOK must be an address") as refused:
         set_up()
     assert "token" not in str(refused.value)
+
+
+def test_without_a_server_one_sentence_says_so(
+    tmp_path: Path, influence: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    from flows.server import free_port
+
+    url = f"http://127.0.0.1:{free_port(0)}/api"
+    for variables, sentence in (({}, "set PREFECT_API_URL"), ({"PREFECT_API_URL": url}, f"server at {url} does not")):
+        failed = influence(tmp_path, "automate", **variables)
+        assert failed.returncode == 1 and sentence in failed.stderr.splitlines()[-1]
+        assert "Traceback" not in failed.stderr

@@ -1,5 +1,6 @@
 """The pipeline on a schedule, with a real server."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -7,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from long_runs import LONG, wait_until
 from toy import Toy
 
 from flows.serve import serve
@@ -28,35 +32,60 @@ def shadowing(toy: Toy) -> Toy:
     return toy
 
 
+@contextlib.contextmanager
+def serving(root: Path, home: Path, *schedule: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """`influence serve` with a server of its own: the process, and the URL of the API."""
+    script, log = Path(sys.executable).parent / "influence", home.with_suffix(".log")
+    environment = {**os.environ, "PREFECT_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [script, "serve", *schedule, "--name", "often"],
+            cwd=root, env=environment, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            shown = wait_until(lambda: re.search(r"shows the runs at (http://127\.0\.0\.1:\d+)", log.read_text()))
+            wait_until(lambda: "influence: mark dead runs: " in log.read_text() or process.poll() is not None)
+            assert process.poll() is None, log.read_text()
+            yield process, f"{shown[1]}/api"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
 @pytest.mark.slow
 def test_a_served_flow_runs_again_and_again_on_a_server_of_its_own(shadowing: Toy, tmp_path: Path) -> None:
     root = shadowing.root
-    script, log = Path(sys.executable).parent / "influence", tmp_path / "serve.log"
-    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONUNBUFFERED": "1"}
-    with log.open("w") as output:
-        serving = subprocess.Popen(
-            [script, "serve", "--interval", "3", "--name", "often"],
-            cwd=root, env=environment, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        deadline = time.monotonic() + 120
-        try:
-            runs: list[dict[str, Any]] = []
-            while len(runs) < 2:
-                assert serving.poll() is None and time.monotonic() < deadline, log.read_text()
-                time.sleep(0.5)
-                if shown := re.search(r"shows the runs at (http://127\.0\.0\.1:\d+)", log.read_text()):
-                    runs = completed(f"{shown[1]}/api")
-        finally:
-            serving.send_signal(signal.SIGTERM)
-            serving.wait(30)
-    assert shown is not None
+    with serving(root, tmp_path / "prefect", "--interval", "3") as (_, url):
+        runs = wait_until(lambda: len(found := completed(url)) >= 2 and found)
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{shown[1]}/api/health")
-    assert "influence: mark dead runs: " in log.read_text()
+        httpx.get(f"{url}/health")
     assert {run["parameters"]["workspace"] for run in runs} == {str(root)}
     assert shadowing.up_to_date()
     ended = sorted((run["start_time"], run["end_time"]) for run in runs)
     assert all(first[1] <= second[0] for first, second in itertools.pairwise(ended)), "runs never overlap"
+
+
+@LONG
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_after_an_outage_of_several_intervals_one_run_makes_up_for_all(
+    toy: Toy, tmp_path: Path, number: signal.Signals
+) -> None:
+    home, every = tmp_path / "prefect", timedelta(seconds=40)
+    with serving(toy.root, home, "--interval", str(every.seconds)) as (process, url):
+        wait_until(lambda: completed(url))
+        process.send_signal(number)
+        process.wait(30)
+    down = datetime.now(UTC)
+    time.sleep(4 * every.seconds)
+    with serving(toy.root, home, "--interval", str(every.seconds)) as (_, url):
+        up = datetime.now(UTC)
+        first = wait_until(lambda: [run for run in completed(url) if run["start_time"] > up.isoformat()])
+        everything = httpx.post(f"{url}/flow_runs/filter", json={}).json()
+    missed = [run for run in everything if down.isoformat() < run["expected_start_time"] < up.isoformat()]
+    states = sorted(run["state_name"] for run in missed)
+    print(f"down for {(up - down).seconds} s: {states}")
+    assert len(missed) >= 3 and states == ["Completed"] + ["Missed"] * (len(missed) - 1)
+    assert len(first) == 1
 
 
 def completed(server: str, deployment: str = "often") -> list[dict[str, Any]]:
