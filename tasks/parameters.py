@@ -159,6 +159,7 @@ Curvature = Literal["Gauss-Newton", "EK-FAC", "K-FAC"]  # the first solved by co
 
 
 class Precondition(Section):
+    # 0.1 is for models that are linear in their parameters; networks have been predicted better with 10.
     damping: Literal["auto"] | Annotated[float, Field(ge=0.0)] | RelativeDamping = RelativeDamping(relative=0.1)
     curvature: Literal["auto"] | Curvature = "Gauss-Newton"  # auto: of the three, together with the damping
     tuning: Tuning = Tuning()  # how `auto` chooses

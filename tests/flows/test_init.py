@@ -16,7 +16,7 @@ from flows.dvc_runner import stage_environment
 from flows.init import initialise, render
 from flows.sniff import Hints
 from tasks.errors import UserError
-from tasks.parameters import load_parameters
+from tasks.parameters import RelativeDamping, load_parameters
 from tasks.reviews import store
 from tasks.reviews.verdict import Verdict
 from tasks.workspace import Workspace
@@ -55,6 +55,7 @@ def test_the_files_are_sound_and_dvc_reads_them(repository: Path) -> None:
     assert "Running stage 'prepare'" in dvc(repository, "repro", "--dry", "prepare")
     parameters = load_parameters(repository / "params.yaml")
     assert (parameters.package, parameters.train.factory) == (version("influence-pipeline"), "logistic")
+    assert parameters.precondition.damping == RelativeDamping(relative=0.1)  # of a network it is 10
     config = dvc(repository, "config", "--list").lower()
     assert all(setting in config for setting in ("core.analytics=false", "core.autostage=true"))
     ignored = ["data/prepared/x", "model/weights.safetensors", ".work/x", ".prefect/x", "report/index.html"]
@@ -98,6 +99,7 @@ def test_own_code_is_among_the_dependencies(repository: Path) -> None:
     stages = yaml.safe_load((repository / "dvc.yaml").read_text())["stages"]
     reading = [name for name in stages if "nets.py" in stages[name]["deps"]]
     assert reading == ["train", "precondition", "validate", "score", "flag"]
+    assert load_parameters(repository / "params.yaml").precondition.damping == RelativeDamping(relative=10.0)
 
 
 def test_outside_of_git_and_below_its_top(tmp_path: Path, repository: Path) -> None:
