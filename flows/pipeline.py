@@ -24,6 +24,7 @@ from flows.metrics import metric_rows
 from flows.missed import cancel_missed
 from flows.recording import recorded, run_environment
 from flows.summary import as_markdown, summarise
+from tasks import disk
 from tasks.errors import UserError
 from tasks.workspace import Workspace
 
@@ -99,7 +100,7 @@ def pipeline(
         checks.check(root, targets)
         if push:
             require_remote(root)
-        with only_run(root):
+        with disk.told(), only_run(root):
             return _run_stages(root, targets, force, push)
     except WorkspaceBusy as error:
         return Cancelled(name=SKIPPED, message=str(error))
