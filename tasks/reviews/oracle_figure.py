@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -54,7 +55,7 @@ def draw(points: Sequence[Point]) -> Figure:
     for name, (label, colour, style) in DRAWN.items():
         own = sorted((point for point in points if point.order == name), key=lambda point: point.inspected)
         inspected = [100 * point.inspected for point in own]
-        line = {"color": colour, "linestyle": style, "marker": ".", "linewidth": 1.2, "label": label}
+        line: dict[str, Any] = {"color": colour, "linestyle": style, "marker": ".", "linewidth": 1.2, "label": label}
         left.plot(inspected, [100 * point.mended for point in own], **line)
         right.plot(inspected, [100 * point.test_accuracy for point in own], **line)
         if name == LOOP:  # of one line alone: all have the same test examples, and much the same interval

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tasks.artifacts import write_text
@@ -109,7 +109,7 @@ def _row(ground: Item | Verdict, verdict: Verdict | None) -> dict[str, str]:
     return _safe(dict(zip((*REQUIRED, *ABOUT), (ground.example_id, *answer, *about), strict=True)))
 
 
-def _safe(row: dict[str, object]) -> dict[str, str]:
+def _safe(row: Mapping[str, object]) -> dict[str, str]:
     return {name: "" if value is None else escaped(_text(value)) for name, value in row.items()}
 
 
