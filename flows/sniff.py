@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -90,13 +89,15 @@ def _picture_format(pictures: list[Any]) -> dict[str, Any]:
     """`channels`, and `size` where not all are of one size. Each picture is a path or a file."""
     from PIL import Image
 
+    from tasks.sources.picture import FORMATS
+
     modes, sizes = set(), set()
     for picture in pictures:
         try:
-            with Image.open(picture) as image:
+            with Image.open(picture, formats=FORMATS) as image:
                 modes.add(image.mode)
                 sizes.add((image.height, image.width))
-        except OSError:
+        except Exception:  # decoders raise what they like on a damaged file
             continue  # prepare says which picture cannot be read
     grey = bool(modes) and modes <= {"1", "L", "I;16"}
     size = {} if len(sizes) == 1 and max(max(sizes)) <= 2 * SIDE else {"size": [SIDE, SIDE]}
@@ -109,28 +110,25 @@ def _csv(path: Path, hints: Hints) -> Data:
 
     source = TableSource(kind="csv", label=hints.label or "", columns=hints.columns)
     names = csv_file.column_names(source, path)
-    try:
-        sample = pd.read_csv(
-            path, header=None, skiprows=0 if hints.columns else 1, nrows=SAMPLE, dtype=str, names=range(len(names)),
-            na_filter=False, skipinitialspace=True,
-        )  # fmt: skip
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
-    texts = {name: sample[number].tolist() for number, name in enumerate(names)}
+    sample = csv_file.read(source, path, SAMPLE).frame
+    texts = {name: sample.iloc[:, number].tolist() for number, name in enumerate(names)}
     columns = {} if hints.columns is None else {"columns": hints.columns}
     return _table(path, hints, "csv", texts, [], columns)
 
 
 def _parquet(path: Path, hints: Hints) -> Data:
+    from tasks.sources import parquet_file
+
     if hints.columns is not None:
         raise UserError("--columns is for CSV files without a header; a Parquet file has its own names")
+    parquet_file.column_names(path)  # checks the file
     try:
-        file = pq.ParquetFile(path)
-        rows = next(file.iter_batches(SAMPLE), None)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} cannot be read as Parquet: {error}") from None
-    schema = file.schema_arrow
-    values = {name: [] if rows is None else rows.column(name).to_pylist() for name in schema.names}
+        with pq.ParquetFile(path) as file:
+            rows, schema = next(file.iter_batches(SAMPLE), None), file.schema_arrow
+        first = rows if rows is not None else schema.empty_table()
+        values = {name: column.to_pylist() for name, column in zip(schema.names, first.columns, strict=True)}
+    except parquet_file.FAILURES as error:
+        raise UserError(f"{path} is damaged: {error}") from None
     images = [each.name for each in schema if _holds_images(each.type)]
     if hints.image is not None and hints.image in values and hints.image not in images:
         raise UserError(

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from influence.bytesize import parse_bytes
 from tasks.errors import UserError
+from tasks.secrets import refuse_secrets
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -264,16 +265,21 @@ def load_parameters(path: Path) -> Parameters:
     """Read and check params.yaml.
 
     Raises:
-        UserError: the file is missing, is not YAML, or a key is unknown, missing or out of range.
+        UserError: the file is missing, is not YAML, holds a secret, or a key is unknown, missing or out of range.
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: change to a workspace, or make one with `influence init`") from None
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deeply: it holds sections of keys, and lists of values") from None
+    except (yaml.YAMLError, ValueError) as error:  # a day such as 2026-13-45 is a ValueError
         raise UserError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise UserError(f"{path} must hold sections such as `prepare:` and `train:`")
+    refuse_secrets(raw, str(path))
     try:
         return Parameters.model_validate(raw)
     except ValidationError as error:

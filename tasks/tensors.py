@@ -51,7 +51,8 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except (SafetensorError, ValueError) as error:
         raise UserError(
-            f"{path} cannot be read as safetensors ({error}): restore the file or rerun its stage"
+            f"{path} cannot be read as safetensors ({error}): restore the file or rerun its stage; weights of another "
+            "format are saved anew with safetensors.torch.save_file(model.state_dict(), path)"
         ) from None
 
 

@@ -1,17 +1,17 @@
 """CSV files. Every field stays the text that it is; what it means is decided where it is used."""
 
 import warnings
-import zlib
 from dataclasses import dataclass
-from lzma import LZMAError
 from pathlib import Path
-from zipfile import BadZipFile
 
 import pandas as pd
 
 from tasks.errors import UserError
 from tasks.parameters import TableSource
+from tasks.sources.expanding import DAMAGED, opened
 
+MOST_COLUMNS = 20_000  # pandas takes minutes for ten times as many
+LONGEST_LINE = 2**26  # bytes of the first line that are looked at
 MISSING = frozenset({"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "<NA>", "#N/A"})
 
 
@@ -53,13 +53,13 @@ def column_names(source: TableSource, path: Path) -> list[str]:
     return source.columns
 
 
-def read(source: TableSource, path: Path) -> Csv:
-    """All rows of a file, compressed or not, as its name says.
+def read(source: TableSource, path: Path, rows: int | None = None) -> Csv:
+    """The first rows of a file, or all, compressed or not, as its name says.
 
     Raises:
         UserError: the file is not CSV, or not UTF-8.
     """
-    frame = _parse(path)
+    frame = _parse(path, None if rows is None else rows + (source.columns is None))
     names = source.columns
     if names is None:
         names, frame = frame.iloc[0].tolist(), frame.iloc[1:].reset_index(drop=True)
@@ -69,9 +69,10 @@ def read(source: TableSource, path: Path) -> Csv:
 def _parse(path: Path, rows: int | None = None) -> pd.DataFrame:
     # The header is read as a row like the others: pandas would rename the columns that occur twice.
     try:
-        with warnings.catch_warnings():
+        _require_few_columns(path)
+        with warnings.catch_warnings(), opened(path) as file:
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(path, header=None, dtype=str, na_filter=False, skipinitialspace=True, nrows=rows)
+            return pd.read_csv(file, header=None, dtype=str, na_filter=False, skipinitialspace=True, nrows=rows)
     except pd.errors.EmptyDataError:
         raise UserError(f"{path} is empty: `prepare.path` must name a file with data") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
@@ -79,5 +80,14 @@ def _parse(path: Path, rows: int | None = None) -> pd.DataFrame:
         raise UserError(f"{path} is not a sound CSV file: {reason}; correct that line") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from None
-    except (OSError, EOFError, zlib.error, LZMAError, BadZipFile, ValueError) as error:
+    except MemoryError:
+        raise UserError(f"{path} does not fit into memory: give a part of it, or use Parquet") from None
+    except (*DAMAGED, ValueError, RuntimeError) as error:  # an encrypted archive is a RuntimeError
         raise UserError(f"{path} cannot be read: {error}") from None
+
+
+def _require_few_columns(path: Path) -> None:
+    with opened(path) as file:
+        columns = file.readline(LONGEST_LINE).count(b",") + 1
+    if columns > MOST_COLUMNS:
+        raise UserError(f"{path} has {columns:,} columns, but {MOST_COLUMNS:,} at most can be read: leave some out")

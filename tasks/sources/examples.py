@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -54,6 +55,12 @@ class Examples:
             contents=None if self.contents is None else [self.contents[row] for row in rows],
             origin=lambda row: self.origin(int(rows[row])),
         )
+
+
+def require_inside(file: Path, folder: Path) -> None:
+    """Raises UserError: a link among the data leads outside their folder."""
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{file} leads outside {folder}: replace the link by the file itself")
 
 
 def take_inputs(inputs: Inputs, rows: np.ndarray) -> Inputs:

@@ -1,6 +1,7 @@
 """Images and labels in IDX files, the format of MNIST: a big-endian header, then one byte a value."""
 
 import gzip
+import io
 import re
 import struct
 import zlib
@@ -12,19 +13,26 @@ import numpy as np
 
 from tasks.errors import UserError
 from tasks.parameters import IdxSource
-from tasks.sources.examples import Examples
+from tasks.sources.examples import Examples, require_inside
+from tasks.sources.expanding import Bounded
 
 IMAGES_NAME = re.compile(r"images[-.]idx3-ubyte(\.gz)?$")
 UNSIGNED_BYTE = 0x08
+PIECE = 2**24  # bytes
 
 
 def read(source: IdxSource, path: Path) -> Examples:
     """Read a file of images with its file of labels, or every such pair of a folder in order of name.
 
     Raises:
-        UserError: a file is missing, damaged or of another format; counts, sizes or labels do not fit.
+        UserError: a file is missing, damaged, of another format, or leads outside the folder; counts, sizes or labels
+            do not fit.
     """
     files = _image_files(path) if path.is_dir() else [path]
+    if path.is_dir():
+        for file in files:
+            require_inside(file, path)
+            require_inside(labels_path(file), path)
     images: list[np.ndarray] = []
     labels: list[str] = []
     counts: list[int] = []
@@ -78,8 +86,6 @@ def _read_pair(images_file: Path, names: list[str] | None) -> tuple[np.ndarray, 
     images, labels = _read_array(images_file, 3), _read_array(labels_file, 1)
     if len(images) != len(labels):
         raise UserError(f"{images_file} holds {len(images):,} images but {labels_file} {len(labels):,} labels")
-    if images.size == 0:
-        raise UserError(f"{images_file} holds no images")
     if names is None:
         return images, [str(label) for label in labels.tolist()]
     unnamed = np.flatnonzero(labels >= len(names))
@@ -97,13 +103,15 @@ def _read_array(path: Path, dimensions: int) -> np.ndarray:
         compressed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         try:
-            with gzip.open(raw) if compressed else raw as file:
+            with io.BufferedReader(Bounded(gzip.open(raw), path)) if compressed else raw as file:
                 return _parse(file, path, dimensions)
         except (EOFError, gzip.BadGzipFile, zlib.error):
             raise UserError(f"{path} is truncated or damaged: gzip cannot read it to its end") from None
+        except MemoryError:
+            raise UserError(f"{path} does not fit into memory: give `prepare.path` a smaller file") from None
 
 
-def _parse(file: IO[bytes] | gzip.GzipFile, path: Path, dimensions: int) -> np.ndarray:
+def _parse(file: IO[bytes], path: Path, dimensions: int) -> np.ndarray:
     header = file.read(4 + 4 * dimensions)
     if header[:4] != bytes([0, 0, UNSIGNED_BYTE, dimensions]):
         raise UserError(
@@ -113,12 +121,22 @@ def _parse(file: IO[bytes] | gzip.GzipFile, path: Path, dimensions: int) -> np.n
     if len(header) < 4 + 4 * dimensions:
         raise UserError(f"{path} is truncated: it ends within its header")
     shape = struct.unpack(f">{dimensions}I", header[4:])
-    values = file.read(prod(shape) + 1)
+    if 0 in shape:
+        raise UserError(f"{path} holds no {'images' if dimensions == 3 else 'labels'}")
+    values = _read(file, prod(shape) + 1)
     if len(values) < prod(shape):
         raise UserError(f"{path} is truncated: its header promises {prod(shape):,} values, {len(values):,} are there")
     if len(values) > prod(shape):
         raise UserError(f"{path} is damaged: it holds more than the {prod(shape):,} values its header promises")
     return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _read(file: IO[bytes], most: int) -> bytearray:
+    """At most so many bytes, piece by piece: a header may promise more than memory can hold."""
+    values = bytearray()
+    while len(values) < most and (piece := file.read(min(PIECE, most - len(values)))):
+        values += piece
+    return values
 
 
 def _size(images: np.ndarray) -> str:

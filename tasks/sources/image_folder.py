@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.errors import UserError
 from tasks.parameters import ImageFolderSource
-from tasks.sources.examples import Examples
+from tasks.sources.examples import Examples, require_inside
 from tasks.sources.picture import decode_pictures
 
 
@@ -58,8 +58,7 @@ def _pictures(folder: Path, root: Path) -> list[Path]:
     if not files:
         raise UserError(f"empty class: {folder} holds no images; fill it or remove it")
     for file in files:
-        if not file.resolve().is_relative_to(root.resolve()):
-            raise UserError(f"{file} leads outside {root}: replace the link by the file itself")
+        require_inside(file, root)
         if not file.is_file():
             raise UserError(f"{file} is not a file: a class folder must hold images only")
     return files

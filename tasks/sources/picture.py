@@ -9,6 +9,9 @@ from PIL import Image, ImageOps
 
 from tasks.errors import UserError
 
+# Pillow would open some forty others, one of them by starting a program of another project (Ghostscript).
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+
 
 def decode_pictures(
     files: Iterable[bytes],
@@ -35,7 +38,7 @@ def decode_pictures(
         for row, file in enumerate(files):
             pixels = _decode(file, origin(row), size, channels)
             if row == 0:
-                pictures = np.empty((count, *pixels.shape), np.uint8)
+                pictures = _room(count, pixels, origin(0))
             if pixels.shape != pictures.shape[1:]:
                 raise UserError(
                     f"{origin(row)} is {_size(pixels)} pixels (height x width) but {origin(0)} is "
@@ -45,10 +48,20 @@ def decode_pictures(
     return pictures
 
 
+def _room(count: int, first: np.ndarray, where: str) -> np.ndarray:
+    try:
+        return np.empty((count, *first.shape), np.uint8)
+    except MemoryError:
+        raise UserError(
+            f"{count:,} pictures of {_size(first)} pixels, as {where} is, do not fit into memory: "
+            "set `prepare.source.size` to a smaller size"
+        ) from None
+
+
 def _decode(file: bytes, where: str, size: tuple[int, int] | None, channels: int) -> np.ndarray:
     """Pixels of one picture, upright, uint8 [channels, height, width]."""
     try:
-        with Image.open(io.BytesIO(file)) as opened:
+        with Image.open(io.BytesIO(file), formats=FORMATS) as opened:
             picture = ImageOps.exif_transpose(opened)
             if picture.mode[0] in "IF":
                 raise UserError(f"{where} has more than 8 bits a channel: save it with 8")
@@ -59,7 +72,9 @@ def _decode(file: bytes, where: str, size: tuple[int, int] | None, channels: int
         limit = f"{Image.MAX_IMAGE_PIXELS or 0:,}"
         raise UserError(f"{where} is larger than the {limit} pixels allowed: make it smaller or remove it") from None
     except Exception as error:  # decoders raise what they like on a damaged file
-        reason = str(error) if not str(error).startswith("cannot identify") else "not a known picture format"
+        reason = str(error) or type(error).__name__
+        if reason.startswith("cannot identify"):
+            reason = f"not {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         raise UserError(f"{where} is not a readable image ({reason}): replace or remove it") from None
     if size is not None:
         picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)

@@ -1,6 +1,7 @@
 """A CSV or Parquet file with a label and features, a text or a picture in each row."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,8 +65,8 @@ def _input_columns(source: TableSource, names: list[str], path: Path) -> list[st
 
 
 def _require_columns(wanted: list[str], names: list[str], path: Path) -> None:
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise UserError(f"{path} has more than one column {name!r}: rename one")
     for name in wanted:
         if name not in names:

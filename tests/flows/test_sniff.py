@@ -88,7 +88,7 @@ def test_what_is_no_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="neither IDX files nor sub-folders of images"):
         sniff(tmp_path, Hints())
     (tmp_path / "a.parquet").write_text("no")
-    with pytest.raises(UserError, match="cannot be read as Parquet"):
+    with pytest.raises(UserError, match="is not a readable Parquet file"):
         sniff(tmp_path / "a.parquet", Hints(label="y"))
     (tmp_path / "a.bin").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match=r"a\.bin"):

@@ -1,5 +1,6 @@
 """Safetensors with deterministic bytes."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -47,3 +48,25 @@ def test_a_folder_or_a_cut_file_is_a_clear_error(tmp_path: Path) -> None:
         read_tensors(path)
     with pytest.raises(UserError, match="is missing"):
         read_tensors(tmp_path)
+
+
+class Hostile:
+    """Unpickled, it would run a command."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.witness,)
+
+
+def test_a_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
+    witness, plain = tmp_path / "witness", tmp_path / "weights.pkl"
+    plain.write_bytes(pickle.dumps({"weight": Hostile(witness)}))
+    torch.save({"weight": Hostile(witness)}, tmp_path / "weights.pt")
+    for path in (plain, tmp_path / "weights.pt"):
+        with pytest.raises(UserError, match=r"cannot be read as safetensors.*safetensors\.torch\.save_file"):
+            read_tensors(path)
+    assert not witness.exists()
+    pickle.loads(plain.read_bytes())
+    assert witness.exists()  # it would have

@@ -122,3 +122,13 @@ def test_sizes_that_differ(tmp_path: Path) -> None:
 def test_no_images(tmp_path: Path) -> None:
     path = write_pair(tmp_path, "train", [])
     assert f"{path} holds no images" in error(SOURCE, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a-images-idx3-ubyte", "a-labels-idx1-ubyte"])
+def test_links_out_of_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_pair(folder, "a", [0, 1])
+    (folder / name).rename(tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    assert f"{folder / name} leads outside {folder}" in error(SOURCE, folder)

@@ -82,7 +82,9 @@ def test_a_turned_photograph_is_set_upright(tmp_path: Path) -> None:
 def test_an_unreadable_image(folder: Path) -> None:
     bad = folder / "dog/2.png"
     bad.write_bytes(b"this is not a picture")
-    assert f"{bad} is not a readable image (not a known picture format): replace or remove it" in error(folder)
+    assert f"{bad} is not a readable image (not PNG, JPEG, GIF, BMP, TIFF, WEBP or PPM): replace or remove it" in error(
+        folder
+    )
     good = (folder / "dog/1.png").read_bytes()
     bad.write_bytes(good[: len(good) // 2])
     assert f"{bad} is not a readable image" in error(folder)
