@@ -120,6 +120,7 @@ class ReportData:
     detections: dict[str, Detection] | None
     training_labels: dict[str, str]  # of the examples shown as evidence
     gallery: Gallery
+    other_flags: Gallery  # those without a card, as far as the table shows them
 
     @property
     def to_review(self) -> list[Flag]:

@@ -59,22 +59,15 @@ class Gallery:
         return None if position is None else self.pictures[position]
 
 
-def load_gallery(
-    workspace: Workspace, wanted: Mapping[SplitName, Iterable[str]], known: Gallery | None = None
-) -> Gallery:
+def load_gallery(workspace: Workspace, wanted: Mapping[SplitName, Iterable[str]]) -> Gallery:
     """Read the examples to be shown, by split, a batch of rows at a time.
-
-    Args:
-        workspace: after prepare.
-        wanted: ids, by split.
-        known: a gallery to which they are added; None: a new one.
 
     Raises:
         UserError: a split is missing.
     """
-    gallery = known or Gallery()
+    gallery = Gallery()
     kind = read_json(workspace.encoding)["kind"]
-    positions = {picture.uri: place for place, picture in enumerate(gallery.pictures)}
+    positions: dict[str, int] = {}
     for split, ids in wanted.items():
         value_set = pa.array(sorted(set(ids)), pa.string())
         if len(value_set) == 0:

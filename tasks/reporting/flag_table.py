@@ -31,7 +31,7 @@ def state(flag: Flag) -> State:
 
 
 def _row(data: ReportData, flag: Flag, has_card: bool) -> list[Any]:
-    exhibit = data.gallery[flag.example_id]
+    exhibit = (data.gallery if has_card else data.other_flags)[flag.example_id]
     return [
         flag.rank,
         formatting.name(flag.example_id),
@@ -43,7 +43,7 @@ def _row(data: ReportData, flag: Flag, has_card: bool) -> list[Any]:
         list(flag.ranks.values()),
         formatting.visible(flag.reason[:VALUE_LIMIT]),
         formatting.visible(exhibit.snippet),
-        exhibit.picture,
+        exhibit.picture if has_card or exhibit.picture is None else data.other_flags.pictures[exhibit.picture].uri,
         has_card,
         state(flag),
     ]

@@ -24,7 +24,7 @@ PAIRS_SHOWN = 6
 SLICE_COLUMNS_SHOWN = 6
 SLICE_VALUES_SHOWN = 8
 FINDINGS_SHOWN = 8  # of each kind
-PICTURE_BUDGET = 2**23  # characters of the pictures that only the table shows
+PICTURE_BUDGET = 2**22  # characters of the pictures that only the table shows
 
 
 def gather(workspace: Workspace, parameters: Parameters, run: Run) -> ReportData:
@@ -45,6 +45,7 @@ def gather(workspace: Workspace, parameters: Parameters, run: Run) -> ReportData
     flags = _flags(workspace, run, signals, truth, since)
     cards = flags[: parameters.report.pictures]
     queries = _queries(workspace)
+    gallery = _gallery(workspace, cards, queries)
     encoding, model, curvature, validation = map(
         read_json,
         (workspace.encoding, workspace.model_metrics, workspace.curvature_report, workspace.validation_metrics),
@@ -79,7 +80,8 @@ def gather(workspace: Workspace, parameters: Parameters, run: Run) -> ReportData
         planted_flagged=sum(flag.true_label is not None for flag in flags),
         detections=detections(scores, signals["rank"].to_numpy(), planted),
         training_labels=_evidence_labels(workspace, cards),
-        gallery=_gallery(workspace, encoding["kind"], flags, cards, queries),
+        gallery=gallery,
+        other_flags=_other_flags(workspace, encoding["kind"], flags, cards, gallery),
     )
 
 
@@ -233,16 +235,20 @@ def _queries(workspace: Workspace) -> list[Query]:
     ]
 
 
-def _gallery(workspace: Workspace, kind: str, flags: list[Flag], cards: list[Flag], queries: list[Query]) -> Gallery:
-    """The cards, the queries and their evidence, and of the other flags as many as a page can hold."""
+def _gallery(workspace: Workspace, cards: list[Flag], queries: list[Query]) -> Gallery:
+    """The cards and the queries with their evidence."""
     training = {flag.example_id for flag in cards}
     for flag in cards:
         training.update(flag.evidence_for, flag.evidence_against)
     for query in queries:
         training.update(neighbour.example_id for neighbour in [*query.helpful, *query.harmful])
-    gallery = load_gallery(workspace, {"train": training, "validation": {query.example_id for query in queries}})
+    return load_gallery(workspace, {"train": training, "validation": {query.example_id for query in queries}})
+
+
+def _other_flags(workspace: Workspace, kind: str, flags: list[Flag], cards: list[Flag], gallery: Gallery) -> Gallery:
+    """The flags without a card; pictures only of as many as a page can hold, the most suspect."""
     others = [flag.example_id for flag in flags[len(cards) :]]
     if kind == "image":
         size = max((len(picture.uri) for picture in gallery.pictures), default=PICTURE_BUDGET)
         others = others[: PICTURE_BUDGET // size]
-    return load_gallery(workspace, {"train": others}, gallery)
+    return load_gallery(workspace, {"train": others})

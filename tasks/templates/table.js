@@ -78,14 +78,21 @@
       element.append(place);
     }
 
-    function pictureOf(position) {
+    // A number stands for a picture that a card shows, too; a text is the picture itself.
+    function pictureOf(picture) {
       const namespace = document.querySelector("svg").namespaceURI;
       const svg = document.createElementNS(namespace, "svg");
       svg.setAttribute("class", "picture");
       svg.setAttribute("aria-hidden", "true");
-      const use = document.createElementNS(namespace, "use");
-      use.setAttribute("href", `#picture-${Number(position)}`);
-      svg.append(use);
+      const shared = typeof picture === "number";
+      const content = document.createElementNS(namespace, shared ? "use" : "image");
+      content.setAttribute("href", shared ? `#picture-${picture}` : picture);
+      if (!shared) {
+        content.setAttribute("width", "100%");
+        content.setAttribute("height", "100%");
+        if (picture.startsWith("data:image/png")) content.setAttribute("class", "pixels");
+      }
+      svg.append(content);
       return svg;
     }
 
