@@ -21,7 +21,7 @@ def check(root: Path, targets: list[str] | None = None) -> None:
 
     Raises:
         UserError: dvc.yaml or params.yaml is missing or wrong, a target does not exist, another version of this
-            package is asked for, or a stage reads a file that DVC would not see change.
+            package is asked for, a stage reads a file that DVC would not see change, or the verdicts are gone.
     """
     for line in mend(root):
         print(line, flush=True)
@@ -29,6 +29,7 @@ def check(root: Path, targets: list[str] | None = None) -> None:
     parameters = load_parameters(Workspace(root).parameters)
     check_version(parameters)
     require_dependencies(root, parameters, stages)
+    require_verdicts(root, stages)
 
 
 def require_dependencies(root: Path, parameters: Parameters, stages: Iterable[Stage]) -> None:
@@ -46,6 +47,20 @@ def require_dependencies(root: Path, parameters: Parameters, stages: Iterable[St
                 f"dvc.yaml: `{key}` makes {_listed(blind)} read {shown}, and a change of it would go unnoticed: "
                 f"add `- {shown}` to the deps of {_listed(blind)}"
             )
+
+
+def require_verdicts(root: Path, stages: Iterable[Stage]) -> None:
+    """Make sure that the file of verdicts is there where a stage depends on it; it is never made anew unasked.
+
+    Raises:
+        UserError: it is gone, and with it what people have judged.
+    """
+    path = Workspace(root).verdicts
+    if not path.exists() and any(_covered(path, stage.dependencies) for stage in stages):
+        raise UserError(
+            f"{path} is missing, and with it every verdict: restore it with `git checkout {path}`, or begin without any "
+            "with `influence verdicts begin`"
+        )
 
 
 def files_read(root: Path, parameters: Parameters) -> list[tuple[Path, str, tuple[str, ...]]]:

@@ -95,6 +95,22 @@ def list_verdicts() -> None:
     print_verdicts(store.read(workspace), outcomes, Console(highlight=False))
 
 
+@verdicts.command("begin")
+def begin() -> None:
+    """Write a file without verdicts where there is none: runs depend on it.
+
+    \b
+    influence verdicts begin
+    """
+    from tasks.reviews import store
+
+    workspace = Workspace(Path())
+    if not workspace.parameters.exists():
+        raise UserError("there is no params.yaml here: `influence init` makes a workspace, with a file for verdicts")
+    store.create(workspace)
+    print(f"{len(store.read(workspace)):,} verdicts in {workspace.verdicts}")
+
+
 def print_verdicts(given: list[Verdict], outcomes: dict[str, str], console: Console) -> None:
     """What counts, and a line for each verdict that does; `outcomes` are what the last run made of it, by example."""
     settled = settle(given)

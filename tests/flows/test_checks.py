@@ -8,6 +8,8 @@ from toy import Toy
 
 from flows.checks import check, own_module
 from tasks.errors import UserError
+from tasks.reviews import store
+from tasks.workspace import Workspace
 
 PREPARE = {"path": "raw", "source": {"kind": "csv", "label": "y"}}
 
@@ -102,3 +104,14 @@ def test_modules_are_found_without_being_run(tmp_path: Path) -> None:
     assert own_module(tmp_path, "outer.missing") is None
     assert own_module(tmp_path, "nowhere.at_all") is None
     assert own_module(tmp_path, "json") is None
+
+
+def test_verdicts_that_are_gone_are_not_taken_for_none(toy: Toy) -> None:
+    check(toy.root)
+    described = yaml.safe_load((toy.root / "dvc.yaml").read_text())
+    described["stages"]["prepare"]["deps"].append("reviews/verdicts.parquet")
+    (toy.root / "dvc.yaml").write_text(yaml.safe_dump(described))
+    with pytest.raises(UserError, match=r"verdicts\.parquet is missing.*git checkout"):
+        check(toy.root)
+    store.create(Workspace(toy.root))
+    check(toy.root)

@@ -71,13 +71,13 @@ def test_what_counts_is_listed_with_what_the_last_run_made_of_it() -> None:
 
 
 def test_every_command_shows_an_example(tmp_path: Path) -> None:
-    for name in ("export", "import", "list"):
+    for name in ("export", "import", "list", "begin"):
         assert f"  influence verdicts {name}" in command(tmp_path, name, "--help")
 
 
 def test_outside_a_workspace_one_sentence_says_so(tmp_path: Path, influence: Influence) -> None:
     (tmp_path / "in.csv").write_text("example_id,verdict\na,keep\n")
-    for arguments in (["export", "out.csv"], ["import", "in.csv"], ["list"]):
+    for arguments in (["export", "out.csv"], ["import", "in.csv"], ["list"], ["begin"]):
         with pytest.raises(UserError):
             command(tmp_path, *arguments)
     failed = influence(tmp_path, "verdicts", "list")
@@ -151,3 +151,11 @@ def test_tasks_for_label_studio_bring_their_configuration(workspace: Workspace) 
     (root / "export.json").write_text(json.dumps([task]))
     assert command(root, "import", "export.json").startswith("1 verdicts added")
     assert [given.reviewer for given in store.read(workspace)] == ["user 1"]
+
+
+def test_a_file_without_verdicts_is_made_where_there_is_none(workspace: Workspace) -> None:
+    workspace.verdicts.unlink()
+    workspace.parameters.touch()
+    assert command(workspace.root, "begin") == "0 verdicts in reviews/verdicts.parquet\n"
+    store.append(workspace, [said("a", "keep")])
+    assert command(workspace.root, "begin").startswith("1 verdicts")
