@@ -58,8 +58,8 @@ def require_verdicts(root: Path, stages: Iterable[Stage]) -> None:
     path = Workspace(root).verdicts
     if not path.exists() and any(_covered(path, stage.dependencies) for stage in stages):
         raise UserError(
-            f"{path} is missing, and with it every verdict: restore it with `git checkout {path}`, or begin without any "
-            "with `influence verdicts begin`"
+            f"{path} is missing, and with it every verdict: restore it with `git checkout {path}`, or begin without "
+            "any with `influence verdicts begin`"
         )
 
 
