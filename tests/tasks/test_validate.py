@@ -263,6 +263,12 @@ def test_a_damping_cannot_be_chosen_for_weights_that_were_given(copy_scored: Mak
         run_in(workspace.root, precondition.run)
 
 
+def test_a_curvature_is_not_chosen_without_its_damping(copy_scored: MakeWorkspace) -> None:
+    workspace = copy_scored("fixed", precondition={"curvature": "auto", "damping": 0.1})
+    with pytest.raises(UserError, match="set damping to auto, too"):
+        load_parameters(workspace.parameters)
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(network: Workspace, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "killed")
