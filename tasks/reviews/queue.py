@@ -214,13 +214,14 @@ def _examples(workspace: Workspace, wanted: Collection[str]) -> dict[str, dict[s
 def _signals(workspace: Workspace, wanted: Collection[str]) -> dict[str, dict[str, Any]]:
     """What the flag stage says of the wanted training examples, flagged or not, with `ranks` of their signals."""
     table = read_table(workspace.signals)
-    computed = {name: table[name].to_numpy() for name in SIGNAL_NAMES if not table[name].null_count}
+    there = [name for name in SIGNAL_NAMES if name in table.column_names]  # an older version wrote fewer
+    computed = {name: table[name].to_numpy() for name in there if not table[name].null_count}
     ranks = {name: shares_below(values).astype(np.float32) for name, values in computed.items()}
-    found: dict[str, dict[str, Any]] = {}
-    for place, row in enumerate(table.to_pylist()):
-        if row["example_id"] in wanted:
-            found[row["example_id"]] = {**row, "ranks": {name: float(share[place]) for name, share in ranks.items()}}
-    return found
+    places = pc.indices_nonzero(pc.is_in(table["example_id"], pa.array(sorted(wanted), pa.string())))
+    return {
+        row["example_id"]: {**row, "ranks": {name: float(share[place]) for name, share in ranks.items()}}
+        for place, row in zip(places.to_pylist(), table.take(places).to_pylist(), strict=True)
+    }
 
 
 def _item(
