@@ -90,7 +90,7 @@
       if (!shared) {
         content.setAttribute("width", "100%");
         content.setAttribute("height", "100%");
-        if (picture.startsWith("data:image/png")) content.setAttribute("class", "pixels");
+        if (picture.slice(5, 14) === "image/png") content.setAttribute("class", "pixels");  // small: not smoothed
       }
       svg.append(content);
       return svg;
