@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: run test browser clean
+.PHONY: run test browser docs audit clean
 
 run: $(STAMP)
 	$(BIN)/influence run
@@ -14,6 +14,18 @@ test: $(STAMP) browser
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+# A page for every module, from its docstrings.
+docs: $(STAMP)
+	$(BIN)/pdoc --docformat google influence tasks flows --output-directory docs/api
+	@echo "docs/api/index.html"
+
+# Known weaknesses of the pinned packages. Asks the package index about each: where it does not answer, this fails and
+# says so, rather than pass for clean. Not part of CI, which must pass without that service.
+audit: $(STAMP)
+	$(BIN)/python -m venv .work/audit
+	.work/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	.work/audit/bin/pip-audit --strict --vulnerability-service pypi --no-deps --disable-pip --requirement constraints.txt
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
