@@ -1,4 +1,7 @@
-"""What else can go wrong around a run: it ends well, or in one clear sentence, and the next one ends well."""
+"""What else can go wrong around a run: it ends well, or in one clear sentence, and the next one ends well.
+
+INFLUENCE_CRASHES=1 .venv/bin/pytest tests/crashes does it all.
+"""
 
 import os
 import shutil
@@ -10,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from laboratory import BIN, Laboratory
+from laboratory import BIN, Laboratory, thorough
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +39,7 @@ def fill(disk: Path, leave: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("stage", ["train", "score"])
+@pytest.mark.parametrize("stage", [pytest.param("train", marks=thorough), "score"])
 def test_a_full_disk_ends_a_stage_in_one_sentence(undisturbed: Laboratory, small_disk: Path, stage: str) -> None:
     laboratory = undisturbed.copied(small_disk / "workspace")
     artifact = {"train": "model/epoch_margins.parquet", "score": "scores/top.parquet"}[stage]
@@ -50,6 +53,7 @@ def test_a_full_disk_ends_a_stage_in_one_sentence(undisturbed: Laboratory, small
     assert laboratory.artifacts() == undisturbed.artifacts()
 
 
+@thorough
 def test_a_full_disk_ends_a_run_in_one_sentence(undisturbed: Laboratory, small_disk: Path) -> None:
     laboratory = undisturbed.copied(small_disk / "workspace")
     filler = fill(small_disk, leave=0)
@@ -91,7 +95,7 @@ def damage(request: pytest.FixtureRequest) -> Callable[[bytes], bytes]:
     return {"cut": lambda content: content[: len(content) // 2], "flipped": flip}[request.param]
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped"], indirect=True)
+@pytest.mark.parametrize("damage", ["cut", pytest.param("flipped", marks=thorough)], indirect=True)
 def test_damaged_artifacts_are_restored(
     undisturbed: Laboratory, copy: Laboratory, damage: Callable[[bytes], bytes]
 ) -> None:
@@ -103,6 +107,7 @@ def test_damaged_artifacts_are_restored(
     assert "Completed" not in outcomes(output).values()  # DVC's cache has them all
 
 
+@thorough
 def test_without_dvcs_cache_what_is_there_still_counts(undisturbed: Laboratory, copy: Laboratory) -> None:
     shutil.rmtree(copy.root / ".dvc/cache")
     assert set(outcomes(copy.run()).values()) == {"Unchanged"}
@@ -111,7 +116,7 @@ def test_without_dvcs_cache_what_is_there_still_counts(undisturbed: Laboratory, 
     assert copy.artifacts() == undisturbed.artifacts()
 
 
-@pytest.mark.parametrize("years", [-30, 30])
+@pytest.mark.parametrize("years", [pytest.param(-30, marks=thorough), 30])
 def test_no_time_of_a_file_matters(copy: Laboratory, years: int) -> None:
     """As after a jump of the clock."""
     when = time.time() + years * 31_556_952
@@ -121,7 +126,7 @@ def test_no_time_of_a_file_matters(copy: Laboratory, years: int) -> None:
     assert set(outcomes(copy.run()).values()) == {"Unchanged"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=thorough)])
 def test_asked_to_stop_it_ends_its_children_and_can_go_on(
     undisturbed: Laboratory, blank: Laboratory, number: signal.Signals
 ) -> None:
@@ -154,6 +159,7 @@ def test_two_runs_and_dvc_repro_at_once(undisturbed: Laboratory, copy: Laborator
     assert copy.artifacts() == undisturbed.artifacts()
 
 
+@thorough
 def test_a_server_gone_in_mid_run_costs_nothing_that_was_done(undisturbed: Laboratory, blank: Laboratory) -> None:
     alone = Laboratory(blank.root)
     with alone.running("influence", "run", "--target", "precondition") as running:
@@ -170,6 +176,18 @@ def test_a_server_gone_in_mid_run_costs_nothing_that_was_done(undisturbed: Labor
     assert all(content == truth[name] for name, content in blank.artifacts().items())
 
 
+@thorough
+def test_the_server_of_a_run_dies_with_it(blank: Laboratory) -> None:
+    with Laboratory(blank.root).running() as running:
+        running.wait_for("Running stage 'prepare'")
+        server = running.find("server")
+        assert server is not None
+        running.process.kill()
+        _, alive = psutil.wait_procs([server], timeout=15)
+        assert not alive
+
+
+@thorough
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.97])
 def test_a_halved_lock_file_of_dvc_is_mended(undisturbed: Laboratory, copy: Laboratory, share: float) -> None:
     """DVC writes dvc.lock in place: a kill can leave any beginning of it."""

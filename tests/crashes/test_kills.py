@@ -16,7 +16,7 @@ import pytest
 from laboratory import STAGES, Laboratory, Running
 
 pytestmark = pytest.mark.slow
-FEW = 5
+FEW = 4
 KILLS = int(os.environ.get("INFLUENCE_KILLS", FEW))
 SEED = int(os.environ.get("INFLUENCE_SEED", "0"))
 STARTED = "Running stage '{}'"
