@@ -34,7 +34,7 @@ class Desk:
         items: the whole queue, as last read.
         given: what they said in this session and did not take back, the oldest first.
         seconds: between seeing an example and judging it, for every verdict of this session.
-        step: another number for every example shown and every verdict.
+        step: another number after everything that the reviewer does, and for every example shown.
     """
 
     workspace: Workspace
@@ -96,6 +96,7 @@ class Desk:
 
     def move(self, steps: int) -> None:
         """Go on or back without a verdict; the last is followed by the first."""
+        self.step += 1
         if self._shown:
             self._asked = None
             self._stand(self._shown[(self.position + steps) % len(self._shown)])
@@ -110,7 +111,6 @@ class Desk:
         store.append(self.workspace, [verdict])
         self.given.append(Given(verdict, own_verdict(item, self.reviewer)))
         self.seconds.append(self.clock() - self._since)
-        self.step += 1
         self.move(1)
 
     def undo(self) -> None:

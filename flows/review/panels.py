@@ -17,11 +17,12 @@ DIFFERENCES = 6  # fields of a row shown as evidence
 FOLDER = "templates"
 
 
-def heading(item: Item, position: int, shown: int, with_verdicts: bool) -> str:
-    """What is asked: labels, reason, and what was said so far where that must not sway anybody."""
+def heading(item: Item, step: int, position: int, shown: int, with_verdicts: bool) -> str:
+    """What is asked: labels, reason, and, if wished, what was said so far. `step` ties it to its buttons."""
     return _render(
         "heading.html.j2",
         item=item,
+        step=step,
         kind=KINDS[item.kind],
         place=f"{position + 1:,} of {shown:,}",
         reason=item.reason[:REASON_LIMIT],
@@ -55,9 +56,9 @@ def evidence(item: Item, shown: Shown, known: Mapping[str, Shown]) -> str:
     )
 
 
-def message(title: str, text: str, tone: str = "calm") -> str:
-    """One sentence instead of an example, or above it; `tone` is calm or alarm."""
-    return _render("message.html.j2", title=title, text=text, tone=tone)
+def message(title: str, text: str, tone: str = "calm", step: int | None = None) -> str:
+    """One sentence above an example, or instead of it and then with its step; `tone` is calm or alarm."""
+    return _render("message.html.j2", title=title, text=text, tone=tone, step=step)
 
 
 def progress(judged: int, asked: int, facts: list[tuple[str, str]]) -> str:

@@ -8,6 +8,21 @@
   const arrows = { ArrowLeft: "p", ArrowRight: "n" };
   const writes = (element) => element.closest("input, textarea, select, [contenteditable=true]") !== null;
   const leave = (element) => setTimeout(() => element.blur(), 150);
+  const shown = () => document.querySelector("[data-iv-step]")?.dataset.ivStep;
+  const find = (key, step) => document.querySelector(`.st-key-press-${key}-${step}`);
+
+  // The buttons are drawn a moment after the question that they belong to. A key is meant for the question that was
+  // there when it was typed: it waits for the buttons, and is forgotten if another question comes first.
+  function press(key, step, patience) {
+    if (shown() !== step || patience === 0) return;
+    const input = find(key, step)?.querySelector("input");
+    const button = find(key, step)?.querySelector("button");
+    if (input) {
+      input.select(); // focused, and what is typed takes the place of the label there
+      input.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true })); // opens the list
+    } else if (button) button.click();
+    else setTimeout(() => press(key, step, patience - 1), 20);
+  }
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || !(event.target instanceof Element)) return;
@@ -16,15 +31,10 @@
       return;
     }
     const key = arrows[event.key] ?? event.key.toLowerCase();
-    if (!/^[a-z]$/.test(key)) return;
-    const pressed = document.querySelector(`[class*="st-key-press-${key}-"]`);
-    if (pressed === null && key !== "r") return;
+    if (!/^[dklnpruz]$/.test(key) || shown() === undefined) return;
     event.preventDefault();
     event.stopImmediatePropagation(); // r would run Streamlit's script again
-    if (event.repeat || pressed === null) return; // a key held down judges one example
-    const input = pressed.querySelector("input");
-    if (input !== null) input.focus();
-    else pressed.querySelector("button:not([disabled])")?.click();
+    if (!event.repeat) press(key, shown(), 250); // a key held down judges one example
   }, true);
 
   document.addEventListener("click", (event) => {
