@@ -21,6 +21,7 @@ from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL
+from pydantic import SecretStr
 
 from flows.alerts import DRIFT, TRUST_FELL
 from flows.explain_new import explain_new
@@ -35,8 +36,9 @@ RUN_AGAIN_WITHIN = timedelta(days=1)  # a run that crashes twice in this time st
 HEARTBEAT = "prefect.flow-run.heartbeat"
 ENDED = {f"prefect.flow-run.{name}" for name in ("Completed", "Failed", "Cancelled", "Crashed", SKIPPED)}
 FAILED = {f"prefect.flow-run.{name}" for name in ("Failed", "Crashed", "TimedOut")}
-RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
-OURS = {"prefect.resource.role": "flow", "prefect.resource.name": [pipeline.name, explain_new.name]}
+Labels = dict[str, str | list[str]]
+RUNS: Labels = {"prefect.resource.id": "prefect.flow-run.*"}
+OURS: Labels = {"prefect.resource.role": "flow", "prefect.resource.name": [pipeline.name, explain_new.name]}
 
 # Jinja, filled by the server. `text` is what chat services show.
 OF_RUN = "{{ flow.name ~ ' ' ~ flow_run.name ~ ': ' ~ flow_run.state.name ~ ': ' ~ (flow_run.state.message or '') }}"
@@ -89,7 +91,7 @@ def _mark_dead_runs(after: timedelta) -> Automation:
             threshold=1,
             within=after,
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat: its process is gone")],
+        actions=[_change(StateType.CRASHED, "Crashed", "no heartbeat: its process is gone")],
     )
 
 
@@ -107,14 +109,18 @@ def _run_crashed_again(within: timedelta) -> Automation:
             threshold=1,
             within=within,
         ),
-        actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="run again")],
+        actions=[_change(StateType.SCHEDULED, "AwaitingRetry", "run again")],
     )
+
+
+def _change(state: StateType, name: str, message: str) -> ChangeFlowRunState:
+    return ChangeFlowRunState(state=state, name=name, message=message, force=False)
 
 
 def _notifications(url: str) -> list[Automation]:
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise UserError(f"{WEBHOOK} must be an address that begins with https:// or http://")
-    block = Webhook(url=url).save(BLOCK, overwrite=True)
+    block = Webhook(url=SecretStr(url)).save(BLOCK, overwrite=True)
     return [
         _tell("a failed run", FAILED, OF_RUN, block, match=RUNS, match_related=OURS),
         _tell("drift", {DRIFT}, OF_EVENT, block),

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flows import checks
 from flows.server import local_server
@@ -69,13 +69,14 @@ def _deployment(flow: "Flow[..., Any]", name: str, workspace: Path, **schedule: 
     """One that refuses a run while another is at work, which a second `influence serve` of it may have started."""
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 
-    return flow.to_deployment(
+    deployment = flow.to_deployment(
         name=name,
         parameters={"workspace": str(workspace.resolve())},
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         tags=["influence"],
         **schedule,
     )
+    return cast("RunnerDeployment", deployment)  # a coroutine only where an event loop runs
 
 
 @contextlib.contextmanager

@@ -54,9 +54,10 @@ def test_two_workers_share_the_runs_and_every_task_run_is_recorded(
             finally:
                 for worker in workers:
                     worker.kill_worker()
+    assert not (tmp_path / "home/prefect.db").exists(), "SQLite's file"
     assert {run["state_type"] for run in ended} == {"COMPLETED"}
     assert {task["state_type"] for task in recorded} == {"COMPLETED"}
-    did = [(worker.toy.root.parent / "worker.log").read_text().count("exited cleanly") for worker in workers]
+    did = [(worker.toy.root.parent / "worker.log").read_text().count("Beginning flow run") for worker in workers]
     assert sum(did) == RUNS and all(did), did
 
 
