@@ -118,11 +118,13 @@ def _csv(path: Path, hints: Hints) -> Data:
 
 def _parquet(path: Path, hints: Hints) -> Data:
     from tasks.sources import parquet_file
+    from tasks.sources.parquet_size import require_bounded
 
     if hints.columns is not None:
         raise UserError("--columns is for CSV files without a header; a Parquet file has its own names")
-    parquet_file.column_names(path)  # checks the file
+    names = parquet_file.column_names(path)
     try:
+        require_bounded(path, names)
         with pq.ParquetFile(path) as file:
             rows, schema = next(file.iter_batches(SAMPLE), None), file.schema_arrow
         first = rows if rows is not None else schema.empty_table()

@@ -22,6 +22,11 @@ MOST = 200  # times its size that a larger one may expand to; text shrinks to a 
 Expanded = io.BufferedIOBase | IO[bytes]
 
 
+def most_expanded(path: Path) -> int:
+    """Bytes that this file may become."""
+    return max(FREE, MOST * path.stat().st_size)
+
+
 class Bounded(io.RawIOBase):
     """What comes out of a decompressor, until it is more than a sound file of this size would hold.
 
@@ -32,7 +37,7 @@ class Bounded(io.RawIOBase):
     def __init__(self, expanded: Expanded, path: Path) -> None:
         super().__init__()
         self._expanded, self._path = expanded, path
-        self._left = max(FREE, MOST * path.stat().st_size)
+        self._left = most_expanded(path)
 
     def readable(self) -> bool:
         return True

@@ -11,10 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.errors import UserError
+from tasks.sources.parquet_size import require_bounded
 
 FAILURES = (pa.ArrowException, OSError, ValueError)  # a name that is not UTF-8 is a ValueError
-FREE_ROWS = 10**6  # that a file of any size may have
-MOST_ROWS = 64  # rows for each byte of a larger file: equal ones take next to none, and a million could fill the memory
 
 
 @dataclass(frozen=True)
@@ -78,16 +77,14 @@ def column_names(path: Path) -> list[str]:
     """Raises UserError: the file is not Parquet."""
     try:
         with pq.ParquetFile(path) as file:
-            rows, names = file.metadata.num_rows, file.schema_arrow.names
+            return file.schema_arrow.names
     except FAILURES as error:
         raise UserError(f"{path} is not a readable Parquet file: {error}") from None
-    if rows > max(FREE_ROWS, MOST_ROWS * path.stat().st_size):
-        raise UserError(f"{path} promises {rows:,} rows, more than a sound file of its size can hold: write it anew")
-    return names
 
 
 def read(path: Path, columns: list[str]) -> Parquet:
     try:
+        require_bounded(path, columns)
         table = pq.read_table(path, columns=columns, partitioning=None)
         table.validate(full=True)  # what is wrong with it could end the process later
         return Parquet(table, path)

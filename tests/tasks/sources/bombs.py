@@ -101,6 +101,12 @@ def parquet_of_equal_rows(root: Path) -> object:
     return read(TableSource(kind="parquet", label="label"), root / "a.parquet")
 
 
+def parquet_of_one_long_text(root: Path) -> object:
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 1000, pa.int32()), pa.array(["x" * MIB]))
+    pq.write_table(pa.table({"a": texts, "label": ["x", "y"] * 500}), root / "a.parquet")
+    return read(TableSource(kind="parquet", label="label", text="a"), root / "a.parquet")
+
+
 def aliases_of_aliases(root: Path) -> object:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
@@ -115,7 +121,7 @@ def deep_nesting(root: Path) -> object:
 
 BOMBS: list[Callable[[Path], object]] = [
     csv_bomb, zip_bomb, wide_header, idx_that_promises_the_moon, idx_bomb, png_bomb, png_with_a_long_text,
-    parquet_of_equal_rows, aliases_of_aliases, deep_nesting,
+    parquet_of_equal_rows, parquet_of_one_long_text, aliases_of_aliases, deep_nesting,
 ]  # fmt: skip
 
 if __name__ == "__main__":
