@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from tasks.artifacts import HISTORY, read_table, write_table
 from tasks.errors import UserError
-from tasks.reviews import queue
+from tasks.reviews import queue, store
 from tasks.reviews.applying import APPLIED
 from tasks.run_identity import run_identity
 from tasks.workspace import SPLITS, Workspace
@@ -145,6 +145,8 @@ def _without_time(run: Run) -> dict[str, Any]:
 
 def _judged(workspace: Workspace) -> set[str]:
     """Flagged examples whose label a review has settled."""
+    if not store.read(workspace):
+        return set()  # to build the queue for nothing takes seconds where there are many flags
     return {item.example_id for item in queue.build(workspace) if item.kind == "label" and item.state == "settled"}
 
 

@@ -71,6 +71,7 @@ def test_the_first_run_has_nothing_to_be_compared_with(make_workspace: MakeWorks
     assert (first.previous, first.accuracy, first.flags, first.shown, first.alerts) == (None, None, None, 1, [])
     page, metrics = report(workspace)
     assert "This is the first run recorded here." in page and metrics["drift"] == []
+    assert page.index('<section id="flags">') < page.index('<section id="since">')
     assert page == report(workspace)[0]  # its own record is not a run before it
 
 
@@ -88,6 +89,7 @@ def test_what_became_of_the_flags(make_workspace: MakeWorkspace) -> None:
     assert "Review these 27 labels" in page
     assert "1 kept, for the label was right" in re.sub("<[^>]+>", "", page)
     assert page.count('<span class="badge">judged</span>') == 1
+    assert page.index('<section id="since">') < page.index('<section id="flags">')
 
 
 def test_accuracy_leaves_out_what_somebody_judged(make_workspace: MakeWorkspace) -> None:
