@@ -74,7 +74,9 @@ def test_a_word_among_new_numbers() -> None:
 
 TOO_LARGE = pytest.param(
     "1e999",
-    marks=pytest.mark.skipif(pd.__version__ < "3", reason="pandas 2 takes it for a word, and the column for categories"),
+    marks=pytest.mark.skipif(
+        pd.__version__ < "3", reason="pandas 2 takes it for a word, and the column for categories"
+    ),
 )
 
 
