@@ -19,6 +19,7 @@ from tasks.findings import KINDS, Finding, find_others
 from tasks.parameters import Flag, Parameters
 from tasks.reasons import reasons
 from tasks.reviews import store
+from tasks.reviews.answered import answered
 from tasks.reviews.learning import Lessons, learn
 from tasks.signals import Signals, gather_signals
 from tasks.stage import Work, main
@@ -42,11 +43,13 @@ class Detection:
 
 
 def run(workspace: Workspace, parameters: Parameters) -> Work:
-    """Rank the training set and flag as much of it as a person is to inspect."""
+    """Rank the training set, and flag as much of what nobody has answered for as a person is to inspect."""
     settings, train = parameters.flag, load_split(workspace, "train")
     with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
         detection = detect(workspace, parameters, train, device)
-        flagged = detection.order[: how_many(detection.probability[detection.order], settings)]
+        suggested = [train.encoding.classes[label] for label in detection.suggested]
+        asked = detection.order[~answered(workspace, train.ids, suggested)[detection.order]]
+        flagged = asked[: how_many(detection.probability[asked], settings)]
         speakers = find_evidence(workspace, parameters, train, flagged, detection.suggested[flagged], device)
         findings = find_others(workspace, train, detection.signals, flagged, device)
     columns = _columns(train, detection, detection.order)

@@ -15,7 +15,7 @@ from tasks.errors import UserError
 from tasks.reviews import store
 from tasks.reviews.content import contents
 from tasks.reviews.ranking import shares_below
-from tasks.reviews.settling import settle
+from tasks.reviews.settling import considered, settle
 from tasks.reviews.verdict import Answer, Kind, Verdict
 from tasks.run_identity import run_identity
 from tasks.workspace import SPLITS, SplitName, Workspace
@@ -173,18 +173,9 @@ def _state(item: Item, verdicts: list[Verdict]) -> State:
     settled = settle(verdict for verdict in verdicts if ground_holds(item, verdict)).get(item.example_id)
     if settled is None:
         return "open"
-    if settled.state == "settled" and not any(_considered(item, verdict) for verdict in settled.counted):
+    if settled.state == "settled" and not any(considered(verdict, item.suggested_label) for verdict in settled.counted):
         return "open"
     return settled.state
-
-
-def _considered(item: Item, verdict: Verdict) -> bool:
-    """Whether the reviewer had before them the label that is suggested now, or chose against all labels or for it.
-
-    Without this a relabelled example would be asked about again as soon as the model suggests its old label.
-    """
-    known = (None, verdict.given_label, verdict.suggested_label, verdict.new_label)
-    return verdict.verdict == "drop" or item.suggested_label in known
 
 
 def _questions(workspace: Workspace) -> dict[str, dict[str, Any]]:

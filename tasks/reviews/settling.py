@@ -60,6 +60,15 @@ def agreement(verdicts: Iterable[Verdict]) -> Agreement:
     return Agreement(sum(several) / len(several) if several else None, len(several))
 
 
+def considered(verdict: Verdict, suggested: str | None) -> bool:
+    """Whether the reviewer had before them the label that is suggested now, or chose against all labels or for it.
+
+    Without this a relabelled example would be asked about again as soon as the model suggests its old label.
+    """
+    known = (None, verdict.given_label, verdict.suggested_label, verdict.new_label)
+    return verdict.verdict == "drop" or suggested in known
+
+
 def _settle(counted: list[Verdict]) -> Settled:
     deciding = [verdict for verdict in counted if verdict.verdict != "unsure"]
     if not deciding:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tasks import precondition, score, train
-from tasks.artifacts import SPARSE, Encoding, prepared_schema, write_json, write_table
+from tasks.artifacts import APPLIED, SPARSE, Encoding, prepared_schema, write_json, write_table
 from tasks.workspace import SPLITS, Workspace
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `dense_system` and `stage_runner`
@@ -74,6 +74,7 @@ def write_prepared(
     if kind == "table":
         details = {"columns": [{"name": f"x{place}", "kind": "numeric"} for place in range(shape[0])]}
     write_json(workspace.encoding, asdict(Encoding(kind, names, shape, details)))
+    write_table(workspace.applied_verdicts, APPLIED.empty_table(), APPLIED)
     source = {"kind": "csv", "label": "label"}
     content = {"prepare": {"path": "data.csv", "source": source}, **sections}
     workspace.parameters.write_text(yaml.safe_dump(content), encoding="utf-8")
