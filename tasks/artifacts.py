@@ -288,16 +288,17 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is missing: run its stage with `influence run` or `dvc repro`") from None
 
 
-def provenance(stage: str, parameters: object, inputs: Iterable[Path]) -> dict[bytes, Any]:
+def provenance(stage: str, parameters: object, inputs: Iterable[Path], root: Path = Path()) -> dict[bytes, Any]:
     """What an artifact was made from: the stage's parameters, the content of its inputs, package versions.
 
+    The inputs are named from `root`, the workspace, which is the current folder of every stage.
     No time and no revision is recorded, so that the same work gives the same bytes; dvc.lock ties both to a commit.
     """
     return {
         PROVENANCE: {
             "stage": stage,
             "parameters": parameters,
-            "inputs": {path.as_posix(): content_hash(path) for path in inputs},
+            "inputs": {path.as_posix(): content_hash(root / path) for path in inputs},
             "versions": {name: version(name) for name in (PACKAGE, "torch", "numpy", "pyarrow")},
         }
     }

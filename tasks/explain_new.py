@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.artifacts import ANSWERS, content_hash, fingerprint, read_table, write_table
+from tasks.artifacts import ANSWERS, content_hash, fingerprint, provenance, read_table, write_table
 from tasks.explain import explain
 from tasks.inbox import read_inbox
 from tasks.parameters import Parameters
@@ -33,11 +33,13 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
     missing = [query for query in wanted if query not in known]
     waiting = [query for query in wanted if query in known and query not in answered]
     turn = waiting[: parameters.explain.at_once]
+    inputs = [workspace.split("train"), workspace.weights, workspace.factors]
+    origin = provenance("explain_new", parameters.explain.model_dump(), inputs)
     for query in turn:
         found = explain(workspace, parameters, query, parameters.explain.k)
         write_explanation(workspace, found)
         answers = pa.concat_tables([answers, pa.Table.from_pylist(_rows(found, model), ANSWERS)])
-        write_table(answers_path(workspace), answers, ANSWERS)
+        write_table(answers_path(workspace), answers, ANSWERS, origin)
     for query in missing:
         print(f"explain_new: no example has the id {query!r} yet: it stays in wait", flush=True)
     print(

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.artifacts import HISTORY, read_table, write_table
+from tasks.artifacts import HISTORY, provenance, read_table, write_table
 from tasks.errors import UserError
 from tasks.reviews import queue, store
 from tasks.reviews.applying import APPLIED
@@ -99,7 +99,8 @@ def record(workspace: Workspace, now: datetime | None = None) -> Run:
         known = _read_run(path)
         if _without_time(known) == _without_time(run) and read_examples(workspace, identity).equals(table):
             return known
-    write_table(path, table, HISTORY, {METADATA: {**asdict(run), "time": run.time.isoformat()}})
+    origin = provenance("report", {}, [Path("flags/flags.parquet"), Path("flags/signals.parquet")], workspace.root)
+    write_table(path, table, HISTORY, {**origin, METADATA: {**asdict(run), "time": run.time.isoformat()}})
     for old in runs(workspace)[:-KEPT]:
         _path(workspace, old.identity).unlink(missing_ok=True)
     return run

@@ -1,6 +1,9 @@
 """What an artifact says of its own making: the record that `tasks.artifacts.provenance` put into its metadata."""
 
 import json
+import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,9 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.artifacts import PROVENANCE, content_hash
+from tasks.artifacts import PROVENANCE, content_hash, provenance, write_text
 from tasks.errors import UserError
 from tasks.tensors import read_metadata
+from tasks.workspace import SPLITS, Workspace
+
+COMMENT = re.compile(rf"<!-- {PROVENANCE.decode()} (.*) -->\n$")
 
 State = Literal["same", "changed", "missing"]
 
@@ -58,8 +64,32 @@ class _Stored:
     versions: dict[str, str]
 
 
+def write_page(
+    path: Path, page: str, command: str, settings: dict[str, Any], root: Path, workspaces: Iterable[Workspace]
+) -> None:
+    """Write a page that a command makes; a comment at its end holds the record.
+
+    Args:
+        path: the file.
+        page: the page, HTML.
+        command: who writes it.
+        settings: what the command was asked.
+        root: the workspace that the page lies in.
+        workspaces: those that it was made from.
+    """
+    inputs = [Path(os.path.relpath(file, root)) for each in workspaces for file in _model_files(each)]
+    record = json.dumps(provenance(command, settings, inputs, root)[PROVENANCE], sort_keys=True)
+    harmless = re.sub(r"[<>&-]", lambda match: f"\\u{ord(match[0]):04x}", record)  # nothing in it ends the comment
+    write_text(path, f"{page.rstrip()}\n<!-- {PROVENANCE.decode()} {harmless} -->\n")
+
+
+def _model_files(workspace: Workspace) -> list[Path]:
+    files = [*(workspace.split(name) for name in SPLITS), workspace.weights, workspace.predictions, workspace.factors]
+    return [file for file in files if file.exists()]
+
+
 def read_origin(root: Path, path: Path) -> Origin | None:
-    """What a Parquet or safetensors file says of its own making; None for other files, and where it says nothing.
+    """What a Parquet or safetensors file or a page says of its own making; None where it says nothing.
 
     Args:
         root: the workspace, from which the paths of the inputs count.
@@ -82,17 +112,20 @@ def read_origin(root: Path, path: Path) -> Origin | None:
 
 
 def _record(path: Path) -> object:
-    match path.suffix:
-        case ".parquet":
-            try:
-                found = (pq.read_schema(path).metadata or {}).get(PROVENANCE)
-                return None if found is None else json.loads(found)
-            except (pa.ArrowException, OSError, ValueError) as error:
-                raise UserError(f"{path} is damaged ({error}): restore it with `dvc checkout`") from None
-        case ".safetensors":
-            return read_metadata(path).get(PROVENANCE.decode())
-        case _:
-            return None
+    try:
+        match path.suffix:
+            case ".parquet":
+                stored = (pq.read_schema(path).metadata or {}).get(PROVENANCE)
+                return None if stored is None else json.loads(stored)
+            case ".safetensors":
+                return read_metadata(path).get(PROVENANCE.decode())
+            case ".html":
+                found = COMMENT.search(path.read_text(encoding="utf-8", errors="replace"))
+                return None if found is None else json.loads(found[1])
+            case _:
+                return None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}): restore it with `dvc checkout`, or make it anew") from None
 
 
 def _now(path: Path, content: str) -> State:

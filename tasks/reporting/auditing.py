@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.artifacts import write_text
 from tasks.intervals import wilson_interval
+from tasks.provenance import write_page
 from tasks.reporting.charts import Chart, Series, line_chart
 from tasks.reporting.exhibits import load_gallery
 from tasks.reporting.formatting import count as counted
@@ -158,7 +158,8 @@ def write_audit_page(workspace: Workspace, audit: Audit) -> Path:
         lead=lead(audit),
         chart=_chart(audit),
     )
-    write_text(workspace.audit_page, page)
+    settings = {"split": audit.split, "levels": audit.levels, "queries": len(audit.targets)}
+    write_page(workspace.audit_page, page, "influence audit", settings, workspace.root, [workspace])
     return workspace.audit_page
 
 

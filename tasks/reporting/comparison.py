@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tasks.artifacts import read_json, write_text
+from tasks.artifacts import read_json
+from tasks.provenance import write_page
 from tasks.reporting.charts import Chart, Series, scatter_chart
 from tasks.reporting.exhibits import Gallery, load_gallery
 from tasks.reporting.explanation import Explanation, Neighbour, file_stem
@@ -116,8 +117,11 @@ def write_comparison(comparison: Comparison) -> Path:
     Raises:
         UserError: a prepared split is missing.
     """
-    path = comparison.sides[0].workspace.root / "compare" / f"{file_stem(comparison.query_id)}.html"
-    write_text(path, render_comparison(comparison))
+    workspaces = [side.workspace for side in comparison.sides]
+    root = workspaces[0].root
+    path = root / "compare" / f"{file_stem(comparison.query_id)}.html"
+    settings = {"query": comparison.query_id}
+    write_page(path, render_comparison(comparison), "influence compare", settings, root, workspaces)
     return path
 
 

@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.artifacts import read_json, write_text
+from tasks.artifacts import read_json
+from tasks.provenance import write_page
 from tasks.reporting.exhibits import load_gallery
 from tasks.reporting.page import render_page
 from tasks.workspace import SplitName, Workspace
@@ -67,7 +68,9 @@ def write_explanation(workspace: Workspace, explanation: Explanation) -> Path:
         UserError: a prepared split is missing.
     """
     path = workspace.root / "explain" / f"{file_stem(explanation.query_id)}.html"
-    write_text(path, render_explanation(workspace, explanation))
+    settings = {"query": explanation.query_id, "split": explanation.split, "damping": explanation.damping}
+    page = render_explanation(workspace, explanation)
+    write_page(path, page, "influence explain", settings, workspace.root, [workspace])
     return path
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.artifacts import write_text
+from tasks.provenance import write_page
 from tasks.reporting.exhibits import Gallery
 from tasks.reporting.formatting import name, percent, power_of_ten
 from tasks.reporting.page import render_page
@@ -123,5 +123,7 @@ def _rate(part: Part) -> str:
 
 def write_slices_page(workspace: Workspace, slices: Slices) -> Path:
     """Write the page into the workspace's folder slices/ and return its path."""
-    write_text(workspace.slices_page, render_page("slices.html.j2", Gallery(), data=slices, findings=findings(slices)))
+    page = render_page("slices.html.j2", Gallery(), data=slices, findings=findings(slices))
+    settings = {"by": slices.column, "split": slices.split, "damping": slices.damping}
+    write_page(workspace.slices_page, page, "influence slices", settings, workspace.root, [workspace])
     return workspace.slices_page

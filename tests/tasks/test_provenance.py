@@ -9,8 +9,9 @@ import torch
 
 from tasks.artifacts import PROVENANCE, TRUTH, provenance, write_table
 from tasks.errors import UserError
-from tasks.provenance import read_origin
+from tasks.provenance import read_origin, write_page
 from tasks.tensors import write_tensors
+from tasks.workspace import Workspace
 
 ROWS = {"example_id": ["a"], "true_label": ["x"], "planted": [False]}
 
@@ -48,6 +49,20 @@ def test_other_files_say_nothing(written: Path) -> None:
     write_tensors(written / "plain.safetensors", {"a": torch.ones(1)})
     for name in ("plain.parquet", "plain.safetensors", "raw.csv"):
         assert read_origin(written, written / name) is None
+
+
+def test_a_page_says_it_in_a_comment_that_data_cannot_end(scored: Path, tmp_path: Path) -> None:
+    hostile = "--><script>alert(1)</script>"
+    page = tmp_path / "explain/a.html"
+    write_page(page, "<html></html>", "influence explain", {"query": hostile}, scored, [Workspace(scored)])
+    text = page.read_text()
+    assert text.startswith("<html></html>\n<!-- ") and text.count("-->") == 1 and "<script" not in text
+    origin = read_origin(scored, page)
+    assert origin is not None and origin.stage == "influence explain" and origin.parameters == {"query": hostile}
+    assert {each.now for each in origin.inputs} == {"same"}
+    assert "model/weights.safetensors" in {each.path for each in origin.inputs}
+    page.write_text("<!-- influence.provenance {} -->\n<html></html>")
+    assert read_origin(scored, page) is None  # not at the end: of somebody else
 
 
 @pytest.mark.parametrize("record", [b"[1]", b'{"stage": "x"}', b"nonsense"])
