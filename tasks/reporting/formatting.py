@@ -42,8 +42,8 @@ def signed(value: float, digits: int = 3) -> str:
 def points(change: float, unit: bool = True) -> str:
     """The change of a share in percentage points, with its sign."""
     text = f"{100 * change:+.1f}".replace("-", "−")
-    text = text.replace("+", "±") if float(f"{100 * change:.1f}") == 0 else text
-    return f"{text.replace('−0.0', '±0.0')} points" if unit else text.replace("−0.0", "±0.0")
+    text = f"±{text[1:]}" if text[1:] == "0.0" else text
+    return f"{text} points" if unit else text
 
 
 def power_of_ten(values: Sequence[float], plain: range = range(-1, 3)) -> int:

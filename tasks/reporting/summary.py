@@ -13,7 +13,7 @@ def headline(data: ReportData) -> str:
     if not data.flags:
         return f"None of {count(data.training_examples)} training labels looks wrong."
     if count_open == 0:
-        return f"All {count(len(data.flags))} flagged labels have been reviewed."
+        return "Every flagged label has been reviewed."
     if count_open == 1:
         return f"Review this label: it is wrong with a probability of {percent(data.to_review[0].error_probability)}."
     expected = round(data.expected_errors)

@@ -47,3 +47,11 @@ def test_names_are_short_and_hold_no_control_characters(text: str) -> None:
     shown = formatting.name(text)
     assert len(shown) <= formatting.NAME_LIMIT
     assert not any(character in shown for character in "\x00\x08\x0b\x1b\x7f\x9f")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"), [(0.0123, "+1.2"), (-0.005, "−0.5"), (0.0, "±0.0"), (0.0002, "±0.0"), (-0.0002, "±0.0")]
+)
+def test_changes_of_shares_are_told_in_points_with_their_sign(change: float, text: str) -> None:
+    assert formatting.points(change, unit=False) == text
+    assert formatting.points(change) == f"{text} points"

@@ -15,6 +15,7 @@ from tasks.errors import UserError
 from tasks.parameters import load_parameters
 from tasks.report import run
 from tasks.reporting.baselines import DETECTORS
+from tasks.reviews import queue, store
 from tasks.workspace import Workspace
 
 MakeWorkspace = Callable[..., Workspace]
@@ -55,7 +56,7 @@ def attribute_names(page: str) -> set[str]:
 def test_a_report_of_images(make_workspace: MakeWorkspace) -> None:
     page, metrics = report(make_workspace())
     assert f"Review these 30 labels: about {metrics['expected_errors']:.0f} are expected to be wrong." in page
-    assert "<code>influence review</code>" in page
+    assert "<code>influence review</code>" in page and "Of its first 15, about 1" in page and "Where to stop" in page
     assert page.count('<article class="card" id="flag-') == 30
     assert (
         page.count("<symbol id=")
@@ -143,6 +144,15 @@ def test_a_report_without_a_flag(make_workspace: MakeWorkspace) -> None:
     assert "None of 600 training labels looks wrong." in page
     assert metrics["flagged"] == 0
     assert rows_of(page) == []
+
+
+def test_the_headline_follows_the_review(make_workspace: MakeWorkspace) -> None:
+    workspace = make_workspace(flagged=1)
+    assert "Review this label: it is wrong with a probability of 9" in report(workspace)[0]
+    store.append(workspace, [queue.verdict_on(queue.build(workspace)[0], "keep", "ann")])
+    page, metrics = report(workspace)
+    assert "Every flagged label has been reviewed." in page
+    assert (metrics["judged"], metrics["expected_errors"]) == (1, 0)
 
 
 @pytest.mark.parametrize("kind", ["text", "table"])

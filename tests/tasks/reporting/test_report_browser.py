@@ -270,9 +270,7 @@ def test_ten_thousand_flags_do_not_freeze_it(make_workspace: MakeWorkspace, visi
     for text in ("0", "01", "012", "0123", ""):
         page.locator("#search").fill(text)
         assert page.locator("#rows tr").count() <= 100  # however many are found, only what can be seen is drawn
-    assert (
-        page.evaluate("performance.now()") - start < 10_000
-    )  # ms, for five searches
+    assert page.evaluate("performance.now()") - start < 10_000  # ms, for five searches
     assert page.locator("#shown").inner_text() == "10,000 flags"
 
 

@@ -2,6 +2,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +25,7 @@ def since(workspace: Workspace, day: int, limits: Drift | None = None) -> Since:
     return compare(workspace, record(workspace, START + timedelta(days=day)), limits or Drift())
 
 
-def report(workspace: Workspace) -> tuple[str, dict[str, object]]:
+def report(workspace: Workspace) -> tuple[str, dict[str, Any]]:
     run(workspace, load_parameters(workspace.parameters))
     return workspace.report.read_text(encoding="utf-8"), json.loads(workspace.report_metrics.read_text())
 
@@ -116,7 +117,7 @@ def test_drift_is_told_on_the_page_and_in_the_metrics(make_workspace: MakeWorksp
     flags = pq.read_table(workspace.flags)
     pq.write_table(flags.slice(0, len(flags) - 1), workspace.flags)
     page, metrics = report(workspace)
-    (alert,) = metrics["drift"]  # type: ignore[misc]
+    (alert,) = metrics["drift"]
     assert alert["group"] == "<i>bad</i>" and alert["now"] == pytest.approx(0.9)
     assert page.count('<li class="drifted">') == 1 and "<i>" not in page
     assert "The share of labels expected to be wrong rose from" in page
