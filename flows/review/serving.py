@@ -19,10 +19,10 @@ from tasks.workspace import Workspace
 PORTS = range(8501, 8600)  # the first that is free: Streamlit's own, or one of those after it
 START_TIMEOUT = 120.0  # seconds, on a busy machine
 PAGE = Path(__file__).with_name("page.py")
+HOSTS = (HOST, "localhost")  # names under which a browser may speak to it: others lead here by a forged DNS entry
 # Whatever else the user's own settings of Streamlit say.
 OPTIONS = {
     "server.address": HOST,
-    "server.allowedHosts": HOST,
     "server.baseUrlPath": "",
     "server.headless": "true",
     "server.fileWatcherType": "none",
@@ -83,6 +83,7 @@ def serving(root: Path, reviewer: str, port: int | None = None) -> Iterator[Serv
     build(workspace)  # what is missing or damaged is told here and now
     port = _free_port(PORTS if port is None else [port])
     options = [f"--{name}={value}" for name, value in {**OPTIONS, "server.port": port}.items()]
+    options += [f"--server.allowedHosts={name}" for name in HOSTS]
     command = ["streamlit", "run", str(PAGE), *options, "--", str(workspace.root), reviewer]
     log = workspace.work / f"review-{port}.log"
     log.parent.mkdir(parents=True, exist_ok=True)

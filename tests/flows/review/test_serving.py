@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,10 @@ def test_it_listens_on_loopback_and_ends_with_its_parent(
         assert line.startswith(f"The review is at http://{HOST}:") and line.endswith("Ctrl-C ends it.\n")
         port = int(line.split(",")[0].rsplit(":", 1)[1])
         assert listeners(port) == {"0100007F"}  # 127.0.0.1 in /proc's way
+        own = {name: f"http://{name}:{port}" for name in (HOST, "localhost")}  # the latter through a tunnel
+        assert [talk(port, name, origin) for name, origin in own.items()] == [101, 101]
+        assert talk(port, "elsewhere.example", f"http://elsewhere.example:{port}") == 403
+        assert talk(port, HOST, "http://elsewhere.example") == 403
         process.send_signal(how)
         rest = process.stdout.read(), process.stderr.read()
     if how == signal.SIGINT:
@@ -80,6 +85,16 @@ def test_it_listens_on_loopback_and_ends_with_its_parent(
     while listeners(port) and time.monotonic() < until:
         time.sleep(0.05)
     assert listeners(port) == set()
+
+
+def talk(port: int, host: str, origin: str) -> int:
+    """What the server answers to a browser that wants to exchange messages: 101 where it may."""
+    connection = HTTPConnection(HOST, port, timeout=10)
+    headers = {"Host": f"{host}:{port}", "Origin": origin, "Upgrade": "websocket", "Connection": "Upgrade"}
+    key = {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+    connection.request("GET", "/_stcore/stream", headers={**headers, **key})
+    with contextlib.closing(connection):
+        return connection.getresponse().status
 
 
 def listeners(port: int) -> set[str]:
