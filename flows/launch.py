@@ -22,8 +22,8 @@ from flows.server import temporary_server
 from tasks import disk
 from tasks.errors import UserError
 
-# When the server goes away these tell, with a page of traceback, of every event that it does not hear of.
-TALKATIVE = ("prefect._internal.concurrency", "prefect.events.clients")
+# When the server goes away these tell, with a page of traceback, of every event and state that it does not hear of.
+TALKATIVE = ("prefect._internal.concurrency", "prefect.events.clients", "prefect.flow_runs")
 
 
 def launch(root: Path, targets: list[str] | None = None, force: bool = False, push: bool = False) -> dict[str, str]:
@@ -86,5 +86,12 @@ def _some_server() -> Iterator[None]:
 
 
 def _calm() -> None:
+    """Where the server is gone one sentence says so, at the end. (Prefect resets levels, but no filters.)"""
     for name in TALKATIVE:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+        logging.getLogger(name).addFilter(_is_of_use)
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    if record.name == "prefect.flow_runs":
+        return not (record.exc_info and isinstance(record.exc_info[1], httpx.HTTPError))
+    return False
