@@ -17,7 +17,7 @@ test: $(STAMP) browser
 
 # A page for every module, from its docstrings.
 docs: $(STAMP)
-	$(BIN)/pdoc --docformat google influence tasks flows --output-directory docs/api
+	$(BIN)/python docs/reference.py docs/api influence tasks flows
 	@echo "docs/api/index.html"
 
 # Known weaknesses of the pinned packages. Asks the package index about each: where it does not answer, this fails and
