@@ -14,7 +14,10 @@ from tasks.reviews.verdict import Answer
 
 
 def answers(desk: Desk, item: Item, classes: list[str], current: bool) -> None:
-    """The keys. Their names change with every step, so that one pressed twice cannot judge an unseen example."""
+    """A button for every answer, all alike: none is to be nearer at hand than the evidence makes it.
+
+    Their names change with every step, so that one pressed twice cannot judge an unseen example.
+    """
     keep, relabel, label, drop, unsure, undo, back, on = st.columns([1, 1.1, 1.5, 1, 1.1, 1, 0.9, 0.9])
     names, select = distinct(classes), f"press-l-{desk.step}"
     name = label.selectbox(
@@ -38,7 +41,6 @@ def answers(desk: Desk, item: Item, classes: list[str], current: bool) -> None:
         place.button(
             f"{word} `{key.upper()}`",
             key=f"press-{key}-{desk.step}",
-            type="primary" if what == "relabel" else "secondary",
             disabled=not possible,
             on_click=_act,
             args=(desk, desk.step, functools.partial(judge, what)),
