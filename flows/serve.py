@@ -69,14 +69,17 @@ def _deployment(flow: "Flow[..., Any]", name: str, workspace: Path, **schedule: 
     """One that refuses a run while another is at work, which a second `influence serve` of it may have started."""
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 
-    deployment = flow.to_deployment(
+    made = flow.to_deployment(
         name=name,
         parameters={"workspace": str(workspace.resolve())},
         concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
         tags=["influence"],
         **schedule,
     )
-    return cast("RunnerDeployment", deployment)  # a coroutine only where an event loop runs
+    deployment = cast("RunnerDeployment", made)  # a coroutine only where an event loop runs
+    # Not by the path of the file, which would be read with the workspace's packages before ours.
+    deployment.entrypoint = f"influence_deployment.{flow.fn.__name__}"
+    return deployment
 
 
 @contextlib.contextmanager

@@ -84,8 +84,8 @@ def test_after_an_outage_of_several_intervals_one_run_makes_up_for_all(
     missed = [run for run in everything if down.isoformat() < run["expected_start_time"] < up.isoformat()]
     states = sorted(run["state_name"] for run in missed)
     print(f"down for {(up - down).seconds} s: {states}")
-    assert len(missed) >= 3 and states == ["Completed"] + ["Missed"] * (len(missed) - 1)
-    assert len(first) == 1
+    assert len(missed) >= 3 and len(first) == 1
+    assert states.count("Completed") == 1 and set(states) <= {"Cancelled", "Completed", "Missed"}
 
 
 def completed(server: str, deployment: str = "often") -> list[dict[str, Any]]:
