@@ -62,9 +62,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_reference_is_built_from_the_docstrings(tmp_path: Path) -> None:
     """Of one package here; `make docs` builds all."""
-    command = [sys.executable, ROOT / "docs/reference.py", tmp_path, "influence"]
+    command = [sys.executable, ROOT / "docs/reference.py", tmp_path, "influence.inverse"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "Warn" not in done.stderr, done.stderr
-    face = (tmp_path / "influence.html").read_text(encoding="utf-8")
-    assert "Influence of training examples on anything a trained model does" in face
     assert "relative residual" in (tmp_path / "influence/inverse/conjugate_gradient.html").read_text(encoding="utf-8")
