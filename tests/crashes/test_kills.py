@@ -34,13 +34,16 @@ class Moment:
 def moments(count: int, victims: tuple[str, ...], seconds: dict[str, float]) -> list[Moment]:
     """Random moments in the order of the stages, so that every one leads on from the one before.
 
+    In a stage those of the server come last: the stage ends all the same.
+
     Args:
         seconds: how long each stage takes on this machine.
     """
     generator = random.Random(SEED)
     drawn = sorted(generator.random() * len(STAGES) for _ in range(count))
     places = [(STAGES[int(place)], place % 1) for place in drawn]
-    return [Moment(generator.choice(victims), stage, share * seconds[stage]) for stage, share in places]
+    found = [Moment(generator.choice(victims), stage, share * seconds[stage]) for stage, share in places]
+    return sorted(found, key=lambda moment: (STAGES.index(moment.stage), moment.victim == "server"))
 
 
 def strike(running: Running, moment: Moment) -> str | None:
