@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
-from long_runs import wait_until
 from toy import Toy
+from waiting import ask, wait_until
 
 from flows.init import render
 
@@ -57,19 +56,10 @@ class Deployed:
         self.worker = None
 
     def post(self, path: str, content: object = None) -> Any:
-        return self._answer("POST", path, json=content or {})
+        return ask("POST", f"{self.server}/{path}", json=content or {})
 
     def get(self, path: str, **query: str) -> Any:
-        return self._answer("GET", path, params=query)
-
-    def _answer(self, method: str, path: str, **content: Any) -> Any:
-        """A server whose SQLite is busy says 503: clients try again."""
-
-        def answer() -> httpx.Response | None:
-            found = httpx.request(method, f"{self.server}/{path}", timeout=30, **content)
-            return None if found.status_code == 503 else found
-
-        return wait_until(answer).raise_for_status().json()
+        return ask("GET", f"{self.server}/{path}", params=query)
 
     def deployment(self, name: str | None = None, flow: str = "influence-pipeline") -> dict[str, Any]:
         return self.get(f"deployments/name/{flow}/{name or self.name}")

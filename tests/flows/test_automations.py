@@ -12,10 +12,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from long_runs import wait_until
 from toy import Toy
+from waiting import ask, wait_until
 
 from tasks.errors import UserError
 
@@ -46,8 +45,8 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
 def no_automations_left(server: str) -> Iterator[None]:
     """The server is that of all tests."""
     yield
-    for automation in httpx.post(f"{server}/automations/filter", json={}).json():
-        httpx.delete(f"{server}/automations/{automation['id']}").raise_for_status()
+    for automation in ask("POST", f"{server}/automations/filter", json={}):
+        ask("DELETE", f"{server}/automations/{automation['id']}")
 
 
 def test_people_are_told_of_failures_drift_and_falls_of_trust(
@@ -59,7 +58,7 @@ def test_people_are_told_of_failures_drift_and_falls_of_trust(
 
     said = set_up()
     assert set_up() == said and "secret" not in " ".join(said)
-    names = [row["name"] for row in httpx.post(f"{on_server}/automations/filter", json={}).json()]
+    names = [row["name"] for row in ask("POST", f"{on_server}/automations/filter", json={})]
     assert len(names) == len(set(names)) == 5, "setting up twice adds nothing"
     toy.command("prepare", "echo 'prepare: row 3 says \"no\"'; exit 1")
     with pytest.raises(UserError):
@@ -88,7 +87,7 @@ def test_a_run_killed_outright_is_marked_crashed(toy: Toy, on_server: str) -> No
     running.wait()
 
     def crashed() -> dict[str, Any] | None:
-        runs = httpx.post(f"{on_server}/flow_runs/filter", json={"sort": "START_TIME_DESC", "limit": 5}).json()
+        runs = ask("POST", f"{on_server}/flow_runs/filter", json={"sort": "START_TIME_DESC", "limit": 5})
         own = next(run for run in runs if run["parameters"].get("workspace") == str(toy.root))
         return own["state"] if own["state_type"] == "CRASHED" else None
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 from deployed import Deployed
-from long_runs import LONG, wait_until
 from toy import Toy
+from waiting import LONG, wait_until
 
 pytestmark = pytest.mark.slow
 WAIT = "echo $$ > stage_pid; while [ ! -e go ]; do sleep 0.1; done; cp raw a"  # a stage that ends when told to

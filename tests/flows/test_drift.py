@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from long_runs import wait_until
 from toy import Toy
+from waiting import wait_until
 
 from flows.drift import drift
 from flows.summary import summarise

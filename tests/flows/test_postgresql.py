@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from deployed import Deployed
-from long_runs import LONG, wait_until
 from postgresql import binaries, database
 from toy import Toy
+from waiting import LONG, wait_until
 
 pytestmark = [
     pytest.mark.slow,

@@ -15,8 +15,8 @@ from typing import Any
 
 import httpx
 import pytest
-from long_runs import LONG, wait_until
 from toy import Toy
+from waiting import LONG, wait_until
 
 from flows.serve import serve
 from flows.server import free_port, local_server
