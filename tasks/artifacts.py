@@ -85,6 +85,7 @@ SIGNALS = pa.schema(
         ("confident_learning", pa.float32()),  # 1 - cleanlab's label quality of out-of-fold probabilities
         ("error_log_odds", pa.float32()),  # of the error model, from out-of-sample evidence
         ("model_error_log_odds", pa.float32()),  # the same with what the model itself says of the example
+        ("mean_margin_log_odds", pa.float32()),  # of the mean margin, by the same error model
         ("fused_log_odds", pa.float32()),  # of the fused signals, before any verdict was learned from
     ]
 )

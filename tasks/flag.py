@@ -27,7 +27,7 @@ from tasks.workspace import Workspace
 
 # What those say that have not seen the example's label, the same with the model, and a little of what was seen while
 # the model learned. The weights were chosen on MNIST's and CIFAR-10's test files and on synthetic tables.
-FUSED = {"error_log_odds": 1.0, "model_error_log_odds": 1.0, "negative_mean_margin": 0.25}
+FUSED = {"error_log_odds": 1.0, "model_error_log_odds": 1.0, "mean_margin_log_odds": 0.25}
 
 
 @dataclass(frozen=True)

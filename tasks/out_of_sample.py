@@ -1,14 +1,25 @@
 """What those say of an example's class that have not seen its label, and what follows of the label."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from influence.detection import ClassEvidence, FoldRegressions, Standardiser, learn_error_model
+from influence.detection import (
+    ClassEvidence,
+    ErrorModel,
+    FoldRegressions,
+    Standardiser,
+    fit_class_evidence,
+    learn_error_model,
+    read_better,
+)
 from tasks.draws import draws
 from tasks.errors import UserError
 
-PENALTIES = (1e-2, 1e-3, 1e-4)  # of the cross-validated top layer; the validation loss chooses
+PENALTIES = (1e-2, 1e-3, 1e-4)  # of the cross-validated top layer: smaller ones as long as the held-out loss falls
 
 
 def folds_of(ids: list[str], folds: int, seed: int) -> np.ndarray:
@@ -43,13 +54,59 @@ def cross_validate(
     """
     standardise = Standardiser(features)
     rows, held_out_rows = standardise(features).double(), standardise(held_out_features).double()
-    best, smallest = None, np.inf
-    for penalty in PENALTIES:
-        regressions = FoldRegressions(rows, labels, classes, torch.from_numpy(fold).to(labels.device), penalty)
+
+    def loss(regressions: FoldRegressions) -> float:
         logs = regressions.of(held_out_rows).cpu().numpy()
-        loss = -float(logs[:, np.arange(len(held_out_labels)), held_out_labels].mean())
-        if loss < smallest:
-            best, smallest = (regressions.held_out().cpu().numpy(), logs), loss
+        return -float(logs[:, np.arange(len(held_out_labels)), held_out_labels].mean())
+
+    best = _best_penalty(rows, labels, classes, fold, loss)
+    return best.held_out().cpu().numpy(), best.of(held_out_rows).cpu().numpy()
+
+
+def learn_from_validation(
+    features: Tensor, classes: int, fold: np.ndarray, held_out_features: Tensor, held_out_labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """A top layer trained on the validation examples, whose labels are right: no training error has misled it.
+
+    Args:
+        features: of the training examples, [N, D].
+        classes: C.
+        fold: of every validation example, [V]; a layer is trained without each.
+        held_out_features, held_out_labels: of the validation examples, [V, D] and [V].
+
+    Returns:
+        log-probabilities of the training examples, the layers in turn, [N, C], and of the validation examples by the
+        layer that has not seen them, [1, V, C].
+
+    Raises:
+        UserError: no fit is finite.
+    """
+    standardise = Standardiser(features)
+    labels = torch.from_numpy(held_out_labels).to(features.device)
+
+    def loss(regressions: FoldRegressions) -> float:
+        return -float(regressions.held_out()[torch.arange(len(labels)), labels].mean())
+
+    best = _best_penalty(standardise(held_out_features).double(), labels, classes, fold, loss)
+    logs, rows = best.of(standardise(features).double()).cpu().numpy(), np.arange(len(features))
+    return logs[rows % len(logs), rows], best.held_out().cpu().numpy()[None]
+
+
+def _best_penalty(
+    rows: Tensor, labels: Tensor, classes: int, fold: np.ndarray, loss: Callable[[FoldRegressions], float]
+) -> FoldRegressions:
+    """The regressions of the penalty after which the loss no longer falls.
+
+    Raises:
+        UserError: no fit is finite.
+    """
+    parts, best, smallest, found = torch.from_numpy(fold).to(labels.device), None, np.inf, None
+    for penalty in PENALTIES:
+        found = FoldRegressions(rows, labels, classes, parts, penalty, start=found)
+        value = loss(found)
+        if not value < smallest:
+            break
+        best, smallest = found, value
     if best is None:
         raise UserError(
             "the cross-validated top layer did not converge: set `flag.folds: 0`, or look for huge features"
@@ -57,12 +114,27 @@ def cross_validate(
     return best
 
 
+@dataclass(frozen=True)
+class Belief:
+    """What some sources make of the training examples.
+
+    Attributes:
+        classes: probabilities of the true class before the label that stands there is looked at, [N, C].
+        errors: how labels go wrong.
+        posterior: P(true label | what the sources say, label that stands there), [N, C].
+    """
+
+    classes: np.ndarray
+    errors: ErrorModel
+    posterior: np.ndarray
+
+
 class Witnesses:
     """Sources of class probabilities, weighed by how well they read the validation examples.
 
     Args:
         given: labels of the training examples as they stand there, class indices, [N].
-        held_out: labels of the validation examples, [V], taken to be right.
+        held_out: those of the validation examples, [V].
         half: of the training examples, bool [N]; see `influence.detection.learn_error_model`.
     """
 
@@ -82,11 +154,31 @@ class Witnesses:
         self._train.append(train)
         self._held_out.append(held_out)
 
-    def posterior(self) -> np.ndarray:
-        """P(true label | what all sources say, label that stands there), [N, C]."""
-        opinions = max(len(logs) for logs in self._held_out)
-        classes = self._train[0].shape[1]
-        repeated = [np.broadcast_to(logs, (opinions, *logs.shape[1:])).reshape(-1, classes) for logs in self._held_out]
-        evidence = ClassEvidence(repeated, np.tile(self.labels, opinions))
-        probabilities = evidence.probabilities(self._train)
-        return learn_error_model(probabilities, self.given, self.half).posterior(probabilities, self.given)[0]
+    def trust_validation(self) -> bool:
+        """Whether validation labels are read better than training labels: else they are taken to be as wrong.
+
+        It has a meaning as long as no source has seen the training labels it speaks of.
+        """
+        return read_better(self._one_opinion(), self.labels, self._train, self.given)
+
+    def belief(self, trusted: bool) -> Belief:
+        """What all sources added so far say together.
+
+        Args:
+            trusted: whether the validation labels are taken to be right; see `trust_validation`.
+        """
+        if trusted:
+            opinions = max(len(logs) for logs in self._held_out)
+            shape = (opinions * len(self.labels), self._train[0].shape[1])
+            repeated = [np.broadcast_to(logs, (opinions, *logs.shape[1:])).reshape(shape) for logs in self._held_out]
+            evidence = ClassEvidence(repeated, np.tile(self.labels, opinions))
+        else:  # one opinion an example: the errors of one example are not to be counted as several
+            evidence = fit_class_evidence(self._one_opinion(), self.labels)
+        classes = evidence.probabilities(self._train)
+        errors = learn_error_model(classes, self.given, self.half)
+        return Belief(classes, errors, errors.posterior(classes, self.given)[0])
+
+    def _one_opinion(self) -> list[np.ndarray]:
+        """Of every source what one of its models says of each validation example, the models in turn, [V, C]."""
+        rows = np.arange(len(self.labels))
+        return [logs[rows % len(logs), rows] for logs in self._held_out]

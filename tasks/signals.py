@@ -13,13 +13,14 @@ from influence.detection import (
     conflicting_duplicates,
     disagreement,
     duplicate_radius,
+    margin_log_odds,
     nearest_neighbours,
     smoothed_votes,
 )
 from tasks.artifacts import read_table
 from tasks.dataset import Split
 from tasks.errors import UserError
-from tasks.out_of_sample import Witnesses, cross_validate, folds_of
+from tasks.out_of_sample import Witnesses, cross_validate, folds_of, learn_from_validation
 from tasks.parameters import Flag
 from tasks.progress import Progress
 from tasks.workspace import SplitName, Workspace
@@ -86,13 +87,18 @@ def gather_signals(workspace: Workspace, train: Split, settings: Flag, seed: int
         unseen, held_out_unseen = cross_validate(features, labels, classes, fold, held_out_features, held_out.labels)
         witnesses.add(unseen, held_out_unseen)
         out_of_fold = np.exp(unseen)
-    posterior = witnesses.posterior()
+    trusted = witnesses.trust_validation()
+    if trusted and settings.folds:
+        held_out_fold = folds_of(held_out.table["example_id"].to_pylist(), settings.folds, seed)
+        witnesses.add(*learn_from_validation(features, classes, held_out_fold, held_out_features, held_out.labels))
+    posterior = witnesses.belief(trusted).posterior
     witnesses.add(_logs(own.probabilities), _logs(held_out.probabilities)[None])
-    with_model = witnesses.posterior()
+    with_model = witnesses.belief(trusted)
+    mean_margins = _mean_margins(workspace, train)
     columns = {
         "loss": _column(own.table, "loss"),
         "negative_margin": -_column(own.table, "margin"),
-        "negative_mean_margin": -_mean_margins(workspace, train),
+        "negative_mean_margin": -mean_margins,
         "self_influence": _column(scores, "self_influence"),
         "validation_harm": -_column(scores, "influence_on_errors"),
         "leave_one_out_loss": _column(scores, "leave_one_out_loss"),
@@ -101,7 +107,8 @@ def gather_signals(workspace: Workspace, train: Split, settings: Flag, seed: int
             neighbours.indices.cpu().numpy(), distances, own.labels, own.labels, radius
         ),
         "error_log_odds": _log_odds(posterior, own.labels),
-        "model_error_log_odds": _log_odds(with_model, own.labels),
+        "model_error_log_odds": _log_odds(with_model.posterior, own.labels),
+        "mean_margin_log_odds": margin_log_odds(mean_margins, with_model.classes, own.labels, with_model.errors),
     }
     if out_of_fold is not None:
         columns["confident_learning"] = confident_learning(out_of_fold, own.labels)

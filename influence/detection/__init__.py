@@ -6,7 +6,9 @@ from influence.detection.class_evidence import ClassEvidence, smoothed_votes
 from influence.detection.error_model import ErrorModel, fit_error_model, learn_error_model
 from influence.detection.folds import FoldRegressions, Standardiser
 from influence.detection.fusion import fuse
+from influence.detection.held_out_noise import fit_class_evidence, read_better
 from influence.detection.isolation import conflicting_duplicates, duplicate_radius, outliers
+from influence.detection.margin_odds import margin_log_odds
 from influence.detection.neighbours import Neighbours, disagreement, nearest_neighbours
 from influence.detection.suggestion import suggest
 
@@ -20,11 +22,14 @@ __all__ = [
     "conflicting_duplicates",
     "disagreement",
     "duplicate_radius",
+    "fit_class_evidence",
     "fit_error_model",
     "fuse",
     "learn_error_model",
+    "margin_log_odds",
     "nearest_neighbours",
     "outliers",
+    "read_better",
     "smoothed_votes",
     "suggest",
     "within_false_discoveries",

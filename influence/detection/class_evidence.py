@@ -1,4 +1,4 @@
-"""What out-of-sample evidence says of an example's class, learned from held-out examples whose labels are right."""
+"""What out-of-sample evidence says of an example's class, learned from held-out examples."""
 
 from collections.abc import Sequence
 
@@ -15,23 +15,27 @@ class ClassEvidence:
     Args:
         evidence: of held-out examples, each [M, C], in logarithms.
         labels: class indices of the held-out examples, [M].
+        bears: P(label that stands there | true class), [C, C], rows by true class; None: the labels are right. The
+            weights are those under which the labels that stand there are most probable (the forward correction of
+            Patrini et al. 2017).
     """
 
-    def __init__(self, evidence: Sequence[np.ndarray], labels: np.ndarray) -> None:
+    def __init__(self, evidence: Sequence[np.ndarray], labels: np.ndarray, bears: np.ndarray | None = None) -> None:
         stacked = np.stack(evidence)
-        kinds, count, classes = stacked.shape
-        rows = np.arange(count)
+        self._kinds, count, classes = stacked.shape
+        likely = (np.eye(classes) if bears is None else bears)[:, labels].T  # of the label, by true class, [M, C]
+        logs_likely = np.log(np.maximum(likely, 1e-300))
 
         def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            logs = log_softmax(np.tensordot(theta[:kinds], stacked, 1) + theta[kinds:], axis=1)
-            residual = np.exp(logs) / count
-            residual[rows, labels] -= 1.0 / count
+            logs = log_softmax(np.tensordot(theta[: self._kinds], stacked, 1) + theta[self._kinds :], axis=1)
+            joint = logs + logs_likely
+            total = np.logaddexp.reduce(joint, axis=1)
+            residual = (np.exp(logs) - np.exp(joint - total[:, None])) / count
             slope = np.concatenate([np.tensordot(stacked, residual, 2), residual.sum(axis=0)])
-            return float(-logs[rows, labels].mean() + RIDGE / 2 * theta @ theta), slope + RIDGE * theta
+            return float(-total.mean() + RIDGE / 2 * theta @ theta), slope + RIDGE * theta
 
-        start = np.concatenate([np.full(kinds, 1.0 / kinds), np.zeros(classes)])
+        start = np.concatenate([np.full(self._kinds, 1.0 / self._kinds), np.zeros(classes)])
         self._theta = minimize(objective, start, jac=True, method="L-BFGS-B").x
-        self._kinds = kinds
 
     def probabilities(self, evidence: Sequence[np.ndarray]) -> np.ndarray:
         """P(class | evidence) of other examples, [N, C], from the same kinds of evidence in the same order."""

@@ -44,12 +44,16 @@ class ErrorModel:
             probabilities: g, [N, C].
             given: the labels that stand there, class indices, [N].
         """
-        rows, pulled = np.arange(len(given)), probabilities**self.pull
-        bears = self.rates[:, given].T * pulled[rows, given][:, None]  # T_kj(x), j the given label
-        bears[rows, given] = np.maximum(1.0 - (pulled * self.rates[given]).sum(axis=1), LEAST_RIGHT)
-        joint = probabilities * bears
+        joint = probabilities * self.bears(probabilities, given)
         total = np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)
         return joint / total, np.log(total[:, 0])
+
+    def bears(self, probabilities: np.ndarray, given: np.ndarray) -> np.ndarray:
+        """T_kj(x), the probability of the label j that stands there by true class k, [N, C]; see `posterior`."""
+        rows, pulled = np.arange(len(given)), probabilities**self.pull
+        found: np.ndarray = self.rates[:, given].T * pulled[rows, given][:, None]
+        found[rows, given] = np.maximum(1.0 - (pulled * self.rates[given]).sum(axis=1), LEAST_RIGHT)
+        return found
 
 
 def fit_error_model(probabilities: np.ndarray, given: np.ndarray, pull: float, pseudo: float) -> ErrorModel:

@@ -44,16 +44,25 @@ class FoldRegressions:
         classes: C.
         fold: of each example, 0 to K - 1, [N].
         penalty: on the weights, not on the biases.
+        start: regressions of the same folds to start from, of another penalty; None: zeros.
     """
 
-    def __init__(self, features: Tensor, labels: Tensor, classes: int, fold: Tensor, penalty: float) -> None:
+    def __init__(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        classes: int,
+        fold: Tensor,
+        penalty: float,
+        start: "FoldRegressions | None" = None,
+    ) -> None:
         self._features, self._fold = _with_one(features), fold
         folds = int(fold.max()) + 1
         seen = (fold[:, None] != torch.arange(folds, device=fold.device)).to(features.dtype)
         share = seen / seen.sum(dim=0).clamp(min=1)  # [N, K]
         width = self._features.shape[1]
-        self._weights = torch.zeros(width, folds, classes, dtype=features.dtype, device=features.device)
-        self._weights.requires_grad_(True)
+        zeros = torch.zeros(width, folds, classes, dtype=features.dtype, device=features.device)
+        self._weights: Tensor = (zeros if start is None else start._weights.clone()).requires_grad_(True)
         decay = torch.full((width, 1, 1), penalty, dtype=features.dtype, device=features.device)
         decay[-1] = 0.0
         optimiser = torch.optim.LBFGS(

@@ -17,6 +17,7 @@ DETECTORS = {  # name in report/metrics.json: column of flags/signals.parquet
     "confident_learning": "confident_learning",
     "error_model": "error_log_odds",
     "model_error_model": "model_error_log_odds",
+    "mean_margin_error_model": "mean_margin_log_odds",
 }
 RANKED = ("loss", "self_influence", "neighbours", "confident_learning")  # those whose ranks stand beside each flag
 

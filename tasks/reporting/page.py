@@ -26,6 +26,7 @@ DETECTOR_NAMES = {
     "confident_learning": "Cleanlab, cross-validated top layer",
     "error_model": "Error model, out of sample",
     "model_error_model": "Error model, with the model's word",
+    "mean_margin_error_model": "Error model, with the mean margin",
     "random": "Random order",
 }
 METHOD_NAMES = {

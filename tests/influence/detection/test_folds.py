@@ -60,3 +60,12 @@ def test_standardised_features_are_centred_of_length_one_and_keep_their_distance
 
 def test_features_that_are_all_alike_are_finite() -> None:
     assert Standardiser(torch.ones(4, 3))(torch.ones(2, 3)).isfinite().all()
+
+
+def test_another_penalty_to_start_from_leads_to_the_same_regressions() -> None:
+    features, labels, fold = world()
+    start = FoldRegressions(features, labels, 3, fold, 10 * PENALTY)
+    before = start.held_out()
+    found = FoldRegressions(features, labels, 3, fold, PENALTY, start=start).held_out()
+    assert torch.allclose(found, FoldRegressions(features, labels, 3, fold, PENALTY).held_out(), atol=1e-3)
+    assert torch.equal(start.held_out(), before)

@@ -312,6 +312,7 @@ def _write_flags(workspace, recipe, ids, labels, model, neighbours):  # type: ig
         "confident_learning": pa.nulls(n, pa.float32()) if recipe.no_folds else against[order],
         "error_log_odds": np.log(model["suspicion"][order]) - np.log1p(-model["suspicion"][order]),
         "model_error_log_odds": model["suspicion"][order],
+        "mean_margin_log_odds": model["suspicion"][order],
         "fused_log_odds": model["suspicion"][order],
     }
     write_table(workspace.signals, pa.table(columns), SIGNALS)

@@ -1,0 +1,68 @@
+"""Held-out labels that may be as wrong as the training labels.
+
+Where both go wrong in the same way, evidence fitted to the held-out labels expects their errors, and no training error
+is left to see. Two things tell more. Right labels agree better with out-of-sample evidence than labels of which some
+are wrong: where the agreement is no better than in training, the held-out labels are not to be trusted. And a label
+changed at random is improbable however clear the example is, so the rates of such errors can be found together with
+the weights of the evidence. Errors that follow the features cannot: they look like examples that are hard to tell.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from influence.detection.class_evidence import ClassEvidence
+from influence.detection.error_model import fit_error_model
+
+STANDARD_ERRORS = 2.0  # by which right labels must be read better than training labels
+PSEUDO = 0.1  # further errors of each pair of classes, see `influence.detection.error_model`
+STARTS = (0.02, 0.2)  # shares of errors: the likelihood may have several maxima
+ITERATIONS, TOLERANCE = 40, 1e-5
+
+
+def read_better(
+    held_out: Sequence[np.ndarray], labels: np.ndarray, training: Sequence[np.ndarray], given: np.ndarray
+) -> bool:
+    """Whether out-of-sample evidence reads the held-out labels better than those of training, beyond chance.
+
+    The measure is the loss, a mean over the kinds of evidence; the difference must exceed two standard errors.
+
+    Args:
+        held_out, training: evidence in logarithms, the same kinds, each [M, C] and [N, C], of the same quality.
+        labels, given: class indices as they stand there, [M] and [N].
+    """
+    losses = [
+        -np.mean([logs[np.arange(len(own)), own] for logs in kinds], axis=0)
+        for kinds, own in ((held_out, labels), (training, given))
+    ]
+    error = sum(float(loss.var()) / len(loss) for loss in losses) ** 0.5
+    return float(losses[1].mean() - losses[0].mean()) > STANDARD_ERRORS * error
+
+
+def fit_class_evidence(evidence: Sequence[np.ndarray], labels: np.ndarray) -> ClassEvidence:
+    """The weights of the evidence where the held-out labels go wrong by unknown rates, class by class.
+
+    Weights and rates are found in turn, until the labels that stand there become no more probable.
+
+    Args:
+        evidence: of held-out examples, each [M, C], in logarithms.
+        labels: class indices as they stand there, [M].
+    """
+    classes = evidence[0].shape[1]
+    best, highest = None, -np.inf
+    for start in STARTS:
+        bears = np.where(np.eye(classes, dtype=bool), 1.0 - start, start / (classes - 1))
+        before = -np.inf
+        for _ in range(ITERATIONS):
+            found = ClassEvidence(evidence, labels, bears)
+            probabilities = found.probabilities(evidence)
+            model = fit_error_model(probabilities, labels, 0.0, PSEUDO)
+            bears = model.rates + np.diag(1.0 - model.rates.sum(axis=1))
+            likelihood = float(model.posterior(probabilities, labels)[1].mean())
+            if likelihood > highest:
+                best, highest = found, likelihood
+            if likelihood - before < TOLERANCE:
+                break
+            before = likelihood
+    assert best is not None  # a likelihood is finite, see `ErrorModel.posterior`
+    return best
