@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import yaml
 
+from benchmarks.detection import validation_noise
 from benchmarks.detection.cifar import take_human_labels
 from benchmarks.detection.settings import Setting
 from influence.objective import SoftmaxCrossEntropy
@@ -24,7 +25,7 @@ from tasks.parameters import Parameters, load_parameters
 from tasks.reporting.baselines import DETECTORS
 from tasks.reporting.detection import Detection, evaluate
 from tasks.signals import confident_learning, load_predictions
-from tasks.workspace import Workspace
+from tasks.workspace import SplitName, Workspace
 
 BINS = 10  # of equal width, of the expected calibration error
 REPORTED = (1, 2, 5, 10, 20)  # percent inspected
@@ -77,7 +78,10 @@ def _prepared(setting: Setting, folder: Path, seed: int) -> Iterator[tuple[Works
         settings = load_parameters(workspace.parameters)
         prepare.run(workspace, settings)
         if setting.human is not None:
-            take_human_labels(workspace, folder / "cifar10n/labels.parquet", setting.human)
+            splits: list[SplitName] = ["train", "validation"] if setting.noisy_validation else ["train"]
+            take_human_labels(workspace, folder / "cifar10n/labels.parquet", setting.human, splits)
+        elif setting.noisy_validation:
+            validation_noise.plant(workspace, settings.prepare.corruption, seed)
         yield workspace, settings
 
 

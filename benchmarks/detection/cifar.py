@@ -1,6 +1,7 @@
 """CIFAR-10, and the labels that people gave to its pictures a second time (CIFAR-10N, Wei et al. 2022)."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from benchmarks.detection.validation_noise import put_labels
 from tasks.artifacts import TRUTH, read_table, write_table
 from tasks.sources import Examples
-from tasks.workspace import Workspace
+from tasks.workspace import SplitName, Workspace
 
 SEED = 0  # of the subset, the same for all seeds of the benchmark
 
@@ -33,22 +35,22 @@ def some(path: Path, examples: int) -> Examples:
     )
 
 
-def take_human_labels(workspace: Workspace, labels: Path, column: str) -> None:
-    """Put a person's label in the place of every training example's true one, and note where they differ.
+def take_human_labels(workspace: Workspace, labels: Path, column: str, splits: Sequence[SplitName]) -> None:
+    """Put a person's label in the place of every example's true one, and note where they differ in training.
 
     Args:
         workspace: as prepare has left it.
         labels: labels.parquet of CIFAR-10N.
         column: whose labels.
+        splits: whose examples; training among them.
     """
     given = pq.read_table(labels, columns=["index", column])
     by_id = dict(zip(map(str, given["index"].to_pylist()), map(str, given[column].to_pylist()), strict=True))
-    path = workspace.split("train")
-    table = read_table(path)
-    ids, true = table["example_id"].to_pylist(), table["label"].to_pylist()
-    human = pa.array([by_id[example_id] for example_id in ids], pa.string())
-    for name in ("label", "given_label"):
-        table = table.set_column(table.schema.get_field_index(name), name, human)
-    write_table(path, table, table.schema)
-    planted = [one != other for one, other in zip(human.to_pylist(), true, strict=True)]
-    write_table(workspace.truth, pa.table({"example_id": ids, "true_label": true, "planted": planted}), TRUTH)
+    for name in splits:
+        table = read_table(workspace.split(name))
+        ids, true = table["example_id"].to_pylist(), table["label"].to_pylist()
+        human = [by_id[example_id] for example_id in ids]
+        put_labels(workspace, name, human)
+        if name == "train":
+            planted = [one != other for one, other in zip(human, true, strict=True)]
+            write_table(workspace.truth, pa.table({"example_id": ids, "true_label": true, "planted": planted}), TRUTH)

@@ -1,5 +1,6 @@
 """The benchmark of the detector on a toy table: what a cell holds, what is kept, what the tables say."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,40 @@ def test_a_cell_is_measured_once_and_its_numbers_reach_the_tables(
     assert (tmp_path / "figure.png").stat().st_size > 5000
 
 
+def test_validation_labels_are_as_wrong_as_those_of_training_where_asked(setting: Setting, tmp_path: Path) -> None:
+    shares = {}
+    for noisy in (False, True):
+        with cell._prepared(replace(setting, noisy_validation=noisy), tmp_path, seed=0) as (workspace, _):
+            inputs = np.stack(read_table(workspace.split("validation"))["input"].to_pylist())
+            labels = read_table(workspace.split("validation"))["label"].to_pylist()
+            shares[noisy] = labels, inputs
+    changed = [one != other for one, other in zip(shares[False][0], shares[True][0], strict=True)]
+    assert sum(changed) == round(0.1 * len(changed)) and np.array_equal(shares[False][1], shares[True][1])
+
+
+def test_every_setting_gets_a_seed_before_any_gets_the_next_and_the_table_is_there_after_each(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cheap = {"adult-uniform-10": replace(setting, retrain=False, seconds=30), "adult-feature-10": setting}
+    asked: list[tuple[str, int]] = []
+
+    def measured(work: command.Work, name: str, setting: Setting, folder: Path, seed: int) -> None:
+        asked.append((name, seed))
+
+    def publish(seeds: int, output: Path) -> str:
+        asked.append(("table", seeds))
+        return ""
+
+    monkeypatch.setattr(command, "SETTINGS", cheap)
+    monkeypatch.setattr(command, "_measured", measured)
+    monkeypatch.setattr(command, "_publish", publish)
+    command.main(settings="adult", seeds=2, table_only=False, output=tmp_path / "table")
+    once = list(dict.fromkeys(asked[: len(asked) // 2]))
+    assert once == [("adult-uniform-10", 0), ("adult-feature-10", 0), ("table", 2)]
+    assert [seed for name, seed in asked if name != "table"] == [0] * 4 + [1] * 4
+    assert "6 cells to measure, about 1 minutes of CPU" in capsys.readouterr().out
+
+
 def test_the_calibration_error_worked_out_by_hand() -> None:
     probability, wrong = np.array([0.05, 0.05, 0.95, 0.95]), np.array([0, 0, 1, 0])
     assert cell.calibration_error(probability, wrong) == pytest.approx((0.1 + 0.9) / 4)
@@ -66,7 +101,7 @@ def test_human_labels_take_the_place_of_the_true_ones(tmp_path: Path) -> None:
     table = pa.table({**columns, "label": ["0", "1"], "given_label": ["0", "1"]})
     write_table(workspace.split("train"), table, prepared_schema(pa.float64()))
     pq.write_table(pa.table({"index": [3, 7], "worse_label": [4, 0]}), tmp_path / "labels.parquet")
-    take_human_labels(workspace, tmp_path / "labels.parquet", "worse_label")
+    take_human_labels(workspace, tmp_path / "labels.parquet", "worse_label", ["train"])
     assert read_table(workspace.split("train"))["label"].to_pylist() == ["0", "4"]
     assert read_table(workspace.truth)["true_label"].to_pylist() == ["0", "1"]
     assert read_table(workspace.truth)["planted"].to_pylist() == [False, True]
