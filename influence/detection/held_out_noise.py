@@ -12,12 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from influence.detection.class_evidence import ClassEvidence
-from influence.detection.error_model import fit_error_model
+from influence.detection.error_model import ErrorModel, fit_error_model
 
 STANDARD_ERRORS = 2.0  # by which right labels must be read better than training labels
-PSEUDO = 0.1  # further errors of each pair of classes, see `influence.detection.error_model`
+# Further errors of each pair of classes, see `influence.detection.error_model`; None: the labels are right.
+PSEUDO = (None, 1000.0, 0.1)
 STARTS = (0.02, 0.2)  # shares of errors: the likelihood may have several maxima
 ITERATIONS, TOLERANCE = 40, 1e-5
+FOLDS = 3
 
 
 def read_better(
@@ -40,15 +42,34 @@ def read_better(
 
 
 def fit_class_evidence(evidence: Sequence[np.ndarray], labels: np.ndarray) -> ClassEvidence:
-    """The weights of the evidence where the held-out labels go wrong by unknown rates, class by class.
+    """The weights of the evidence where the held-out labels may go wrong by unknown rates, class by class.
 
-    Weights and rates are found in turn, until the labels that stand there become no more probable.
+    Rates of each pair of classes, or one for all, are believed if, cross-validated, they make labels that were not seen
+    more probable than weights alone do. With evidence too weak for that, the labels are taken to be right.
 
     Args:
         evidence: of held-out examples, each [M, C], in logarithms.
         labels: class indices as they stand there, [M].
     """
+    likelihoods = [_unseen_likelihood(evidence, labels, pseudo) for pseudo in PSEUDO]
+    return _fit(evidence, labels, PSEUDO[int(np.argmax(likelihoods))])[0]
+
+
+def _unseen_likelihood(evidence: Sequence[np.ndarray], labels: np.ndarray, pseudo: float | None) -> float:
+    """Log-likelihood of labels by what the others teach, cross-validated, summed."""
+    fold, total = np.arange(len(labels)) % FOLDS, 0.0
+    for part in (fold == one for one in range(min(FOLDS, len(labels)))):
+        found, model = _fit([logs[~part] for logs in evidence], labels[~part], pseudo)
+        unseen = found.probabilities([logs[part] for logs in evidence])
+        total += float(model.posterior(unseen, labels[part])[1].sum())
+    return total
+
+
+def _fit(evidence: Sequence[np.ndarray], labels: np.ndarray, pseudo: float | None) -> tuple[ClassEvidence, ErrorModel]:
+    """Weights and rates found in turn, until the labels that stand there become no more probable."""
     classes = evidence[0].shape[1]
+    if pseudo is None:
+        return ClassEvidence(evidence, labels), ErrorModel(np.zeros((classes, classes)), 0.0)
     best, highest = None, -np.inf
     for start in STARTS:
         bears = np.where(np.eye(classes, dtype=bool), 1.0 - start, start / (classes - 1))
@@ -56,11 +77,11 @@ def fit_class_evidence(evidence: Sequence[np.ndarray], labels: np.ndarray) -> Cl
         for _ in range(ITERATIONS):
             found = ClassEvidence(evidence, labels, bears)
             probabilities = found.probabilities(evidence)
-            model = fit_error_model(probabilities, labels, 0.0, PSEUDO)
+            model = fit_error_model(probabilities, labels, 0.0, pseudo)
             bears = model.rates + np.diag(1.0 - model.rates.sum(axis=1))
             likelihood = float(model.posterior(probabilities, labels)[1].mean())
             if likelihood > highest:
-                best, highest = found, likelihood
+                best, highest = (found, model), likelihood
             if likelihood - before < TOLERANCE:
                 break
             before = likelihood

@@ -30,6 +30,14 @@ def test_right_labels_need_no_rates_to_be_read_as_well() -> None:
     assert np.abs(fit_class_evidence([evidence], labels).probabilities([evidence]) - classes).mean() < 0.02
 
 
+def test_evidence_too_weak_to_tell_errors_by_is_fitted_as_if_the_labels_were_right() -> None:
+    rng = np.random.default_rng(0)
+    evidence = log_softmax(0.5 * rng.normal(size=(300, CLASSES)), axis=1)
+    labels = (np.exp(evidence).cumsum(axis=1) > rng.random((300, 1))).argmax(axis=1)
+    found, plain = fit_class_evidence([evidence], labels), ClassEvidence([evidence], labels)
+    assert np.array_equal(found.probabilities([evidence]), plain.probabilities([evidence]))
+
+
 def test_known_rates_are_looked_through() -> None:
     classes, evidence, labels = world(2, noise=0.2)
     bears = 0.8 * np.eye(CLASSES) + 0.2 * np.roll(np.eye(CLASSES), 1, axis=1)
