@@ -1,7 +1,9 @@
-"""A real browser, for the pages that people open."""
+"""What all tests share: a real browser, and children that hear Ctrl-C."""
 
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +17,13 @@ QUIET = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Tests started in the background ignore SIGINT, and so would every process they start."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")
