@@ -70,7 +70,7 @@ def _serving(command: list[str], home: Path, url: str, extra: dict[str, str]) ->
     log = home / "server.log"
     with log.open("w") as output, Child(command, home, environment, output) as child:
         deadline = time.monotonic() + START_TIMEOUT
-        while not _healthy(url):
+        while not answers(f"{url}/health"):
             if child.process.poll() is not None or time.monotonic() > deadline:
                 raise UserError(f"Prefect's server did not start: see {log}")
             time.sleep(0.25)
@@ -90,9 +90,10 @@ def free_port(wanted: int) -> int:
     raise UserError(f"{HOST} has no free port")
 
 
-def _healthy(url: str) -> bool:
+def answers(address: str) -> bool:
+    """Whether a server says there that it is well."""
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+        with urllib.request.urlopen(address, timeout=2) as answer:
             return answer.status == 200
     except (urllib.error.URLError, OSError):
         return False

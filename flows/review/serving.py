@@ -4,14 +4,12 @@ import contextlib
 import os
 import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.lifeline import Child
-from flows.server import HOST
+from flows.server import HOST, answers
 from tasks.errors import UserError
 from tasks.reviews.queue import build
 from tasks.workspace import Workspace
@@ -90,7 +88,7 @@ def serving(root: Path, reviewer: str, port: int | None = None) -> Iterator[Serv
     with log.open("w") as output, Child(command, workspace.root, os.environ, output) as child:
         url = f"http://{HOST}:{port}"
         deadline = time.monotonic() + START_TIMEOUT
-        while not _answers(url):
+        while not answers(f"{url}/_stcore/health"):
             if child.process.poll() is not None or time.monotonic() > deadline:
                 raise UserError(f"the review's server did not start: see {log}")
             time.sleep(0.1)
@@ -106,11 +104,3 @@ def _free_port(wanted: Sequence[int]) -> int:
                 return port
     some = f"port {wanted[0]}" if len(wanted) == 1 else f"every port from {wanted[0]} to {wanted[-1]}"
     raise UserError(f"{some} is taken on this machine: name another with --port")
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
