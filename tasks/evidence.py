@@ -41,13 +41,14 @@ def find_evidence(
     suggested: np.ndarray,
     device: torch.device,
 ) -> Evidence:
-    """Influence of the whole training set on every flagged example's loss, through EK-FAC; its two tails are kept.
+    """Influence of the whole training set on a flagged example's loss, through EK-FAC; its two tails are kept.
 
     Over all labels the most helpful examples would often be other errors of the same kind, which tell a person little;
-    so each tail is of one label. An example is no evidence about itself.
+    so each tail is of one label. An example is no evidence about itself. Flags beyond `flag.explained` have none: where
+    a share of the training set is flagged, the cost of all of them is its square.
 
     Args:
-        flagged: positions of the flagged examples, [F].
+        flagged: positions of the flagged examples, [F], the most suspect first.
         suggested: class index suggested for each of them, [F].
     """
     gradients = load_gradients(workspace, parameters, train, device)
@@ -57,8 +58,9 @@ def find_evidence(
     size = gradient_batch(gradients.problem, probe, memory // 2)
     at_once = max(1, memory // 8 // (4 * gradients.problem.parameter_count))
     found = Evidence([], [], [])
-    if k == 0:
-        return Evidence([[] for _ in flagged], [[] for _ in flagged], [None for _ in flagged])
+    explained = parameters.flag.explained if k else 0
+    without = len(flagged[explained:])
+    flagged, suggested = flagged[:explained], suggested[:explained]
     passes = -(-len(flagged) // at_once)
     progress = Progress("flag: evidence", passes * len(train))
     for start in range(0, len(flagged), at_once):
@@ -84,6 +86,9 @@ def find_evidence(
         for opponents, label in zip(strongest, suggested[start : start + at_once], strict=True):
             bearing = train.labels[opponents] == int(label)
             found.opponents_suggested.append(float(bearing.float().mean()) if opponents else None)
+    found.supporting.extend([] for _ in range(without))
+    found.opposing.extend([] for _ in range(without))
+    found.opponents_suggested.extend([None] * without)
     return found
 
 

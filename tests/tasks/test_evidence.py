@@ -67,3 +67,10 @@ def test_memory_for_one_query_and_few_examples_at_a_time_changes_nothing(
 
 def test_none_asked_for(scored: Path) -> None:
     assert found_in(scored, evidence=0)[0] == Evidence([[]] * 5, [[]] * 5, [None] * 5)
+
+
+def test_flags_beyond_those_explained_have_none_and_leave_the_others_alone(scored: Path) -> None:
+    whole, some = found_in(scored)[0], found_in(scored, explained=2)[0]
+    assert some.supporting == [*whole.supporting[:2], [], [], []] and any(whole.supporting[2:])
+    assert some.opposing == [*whole.opposing[:2], [], [], []] and any(whole.opposing[2:])
+    assert some.opponents_suggested == [*whole.opponents_suggested[:2], None, None, None]
