@@ -16,6 +16,7 @@ from influence.layers import PerExampleGradients, as_vectors
 from influence.memory import gradient_batch
 from influence.vectors import Vectors, block, zeros_like
 from tasks.artifacts import fingerprint, read_table, write_json
+from tasks.content import content_key
 from tasks.dataset import Split, load_split
 from tasks.determinism import deterministic
 from tasks.device import device_slot
@@ -45,16 +46,15 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
     require_training(parameters)
     train, validation = load_split(workspace, "train"), load_split(workspace, "validation")
     chosen = choose_queries(workspace, validation, settings, parameters.seed)
-    chunks = [chosen[start : start + QUERIES_AT_ONCE] for start in range(0, len(chosen), QUERIES_AT_ONCE)]
-    identity = model_identity(workspace, parameters, [workspace.split("train"), workspace.split("validation")])
-    shards = Shards(
-        workspace.work,
-        "precondition",
-        fingerprint(identity, settings.model_dump(), parameters.seed, chosen.tolist(), QUERIES_AT_ONCE),
-    )
+    chunks = _chunks(validation, chosen)
+    curved = curvature_examples(train, settings, parameters.seed)
+    seen: list[object] = [content_key(curved, labelled=False)]  # the curvature knows no labels but the model's own
+    if "auto" in (settings.curvature, settings.damping):
+        seen += [content_key(train), content_key(validation), chosen.tolist()]
+    identity = model_identity(workspace, parameters, [])
+    shards = Shards(workspace.work, "precondition", fingerprint(identity, settings.model_dump(), parameters.seed, seen))
     with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
         gradients = load_gradients(workspace, parameters, train, device)
-        curved = curvature_examples(train, settings, parameters.seed)
 
         def solver_at(curvature: Curvature, damping: float | RelativeDamping) -> Solver:
             def fitted(_: str) -> dict[str, Tensor]:
@@ -76,22 +76,30 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
             best = max(tuned, key=tuned.__getitem__)
             curvature, damping = best.curvature, RelativeDamping(relative=best.damping)
         solver = solver_at(curvature, damping)
-        names = [f"queries-{index:04d}" for index in range(len(chunks))]
 
         def solve(name: str) -> dict[str, Tensor]:
-            inputs, targets = validation.batch(chunks[names.index(name)], device)
+            inputs, targets = validation.batch(chunks[name], device)
             solution = solver.solve(query_gradients(gradients, inputs, targets))
             progress.advance(len(targets), f"residual {solution.certificate.relative_residual.max():.2g}")
             return _as_tensors(solution)
 
-        finished = sum(len(chunk) for name, chunk in zip(names, chunks, strict=True) if shards.done(name))
+        finished = sum(len(chunk) for name, chunk in chunks.items() if shards.done(name))
         progress = Progress(f"precondition: {curvature}", len(chosen), "queries", done=finished)
-        shards.run(names, solve)
+        shards.run(list(chunks), solve)
         wrong = validation.subset(np.flatnonzero(misread(workspace, validation)))
-        shards.run([ERRORS], lambda name: solve_together(gradients, solver, wrong, parameters.compute.memory_bytes))
-        _write(workspace, shards, names, [validation.ids[index] for index in chosen], solver, len(wrong), tuned)
-    shards.remove()
+        together = f"{ERRORS}-{content_key(wrong)}"
+        shards.run([together], lambda name: solve_together(gradients, solver, wrong, parameters.compute.memory_bytes))
+        ids = [validation.ids[index] for index in chosen]
+        _write(workspace, shards, list(chunks), together, ids, solver, len(wrong), tuned)
+    shards.keep([factors_of(curvature), *chunks, together])
     return Work(len(train), str(device))
+
+
+def _chunks(validation: Split, chosen: np.ndarray) -> dict[str, np.ndarray]:
+    """The queries that are solved for in one block, by a name that holds the hash of what they are."""
+    starts = range(0, len(chosen), QUERIES_AT_ONCE)
+    parts = {start // QUERIES_AT_ONCE: chosen[start : start + QUERIES_AT_ONCE] for start in starts}
+    return {f"queries-{place:04d}-{content_key(validation, part)}": part for place, part in parts.items()}
 
 
 def choose_queries(workspace: Workspace, validation: Split, settings: Precondition, seed: int) -> np.ndarray:
@@ -166,6 +174,7 @@ def _write(
     workspace: Workspace,
     shards: Shards,
     names: list[str],
+    together: str,
     query_ids: list[str],
     solver: Solver,
     misread: int,
@@ -173,7 +182,7 @@ def _write(
 ) -> None:
     parts = [shards.read(name) for name in names]
     joined = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-    together = {f"{ERRORS}/{name}": value for name, value in shards.read(ERRORS).items()}
+    errors = {f"{ERRORS}/{name}": value for name, value in shards.read(together).items()}
     description = {
         "damping": solver.damping,
         "mean_eigenvalue": solver.ekfac.mean_eigenvalue(),
@@ -182,7 +191,7 @@ def _write(
         "solver": solver.description,
     }
     write_tensors(workspace.factors, shards.read(factors_of(solver.curvature)), description)
-    write_tensors(workspace.queries, {**joined, **together}, {**description, "query_ids": json.dumps(query_ids)})
+    write_tensors(workspace.queries, {**joined, **errors}, {**description, "query_ids": json.dumps(query_ids)})
     residual, iterations = joined["relative_residual"], joined["iterations"]
     converged = int(joined["converged"].sum())
     report: dict[str, Any] = {

@@ -21,6 +21,7 @@ from tasks.artifacts import (
     read_json,
     write_table,
 )
+from tasks.content import content_shards
 from tasks.dataset import Split, load_split
 from tasks.determinism import deterministic
 from tasks.device import device_slot
@@ -51,14 +52,9 @@ class Queries:
 def run(workspace: Workspace, parameters: Parameters) -> Work:
     """Score the training set, shard by shard."""
     train, k = load_split(workspace, "train"), parameters.score.k
-    parts = np.array_split(np.arange(len(train)), min(parameters.score.shards, len(train)))
-    names = [f"{index:04d}" for index in range(len(parts))]
-    inputs = [workspace.split("train"), workspace.factors, workspace.queries]
-    shards = Shards(
-        workspace.work,
-        "score",
-        fingerprint(model_identity(workspace, parameters, inputs), parameters.score.model_dump()),
-    )
+    parts = content_shards(train, min(parameters.score.shards, len(train)))
+    identity = model_identity(workspace, parameters, [workspace.factors, workspace.queries])
+    shards = Shards(workspace.work, "score", fingerprint(identity, len(train), parameters.score.model_dump()))
     with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
         gradients = load_gradients(workspace, parameters, train, device)
         ekfac, damping = load_ekfac(workspace, gradients)
@@ -73,7 +69,7 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         size = gradient_batch(gradients.problem, probe, parameters.compute.memory_bytes)
 
         def score(name: str) -> dict[str, Tensor]:
-            members = parts[names.index(name)]
+            members = parts[name]
             top, columns = TwoSidedTop(len(queries.ids), k), []
             for start in range(0, len(members), size):
                 batch = members[start : start + size]
@@ -85,15 +81,15 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
                 else:
                     left_out = gradients.problem.objective.loss(readings.outputs, targets) + on_itself
                 columns.append(torch.stack([on_itself, on_errors.from_readings(readings)[0], left_out]).cpu())
-                top.update(pairwise.from_readings(readings), torch.from_numpy(batch))
+                top.update(pairwise.from_readings(readings), torch.arange(start, start + len(batch)))
                 progress.advance(len(batch))
             return {**top.state(), "own": torch.cat(columns, dim=1)}
 
-        finished = sum(len(part) for name, part in zip(names, parts, strict=True) if shards.done(name))
+        finished = sum(len(part) for name, part in parts.items() if shards.done(name))
         progress = Progress("score", len(train), done=finished)
-        shards.run(names, score)
-    _write(workspace, parameters, train, queries, layer, [shards.read(name) for name in names])
-    shards.remove()
+        shards.run(list(parts), score)
+    _write(workspace, parameters, train, queries, layer, {name: (parts[name], shards.read(name)) for name in parts})
+    shards.keep(parts)
     return Work(len(train), str(device))
 
 
@@ -130,7 +126,7 @@ def _write(
     train: Split,
     queries: Queries,
     layer: str | None,
-    parts: list[dict[str, Tensor]],
+    parts: dict[str, tuple[np.ndarray, dict[str, Tensor]]],
 ) -> None:
     report = read_json(workspace.curvature_report)
     inputs = [workspace.split("train"), workspace.weights, workspace.factors, workspace.queries]
@@ -147,13 +143,14 @@ def _write(
         else "to first order: the example's loss plus its self-influence",
     }
     names = SELF_INFLUENCE.names[1:]
-    scores = torch.cat([part["own"] for part in parts], dim=1).numpy()
+    scores = np.empty((len(names), len(train)), np.float32)
+    top = TwoSidedTop(len(queries.ids), parameters.score.k)
+    for members, part in parts.values():
+        scores[:, members] = part["own"].numpy()
+        top.merge(TwoSidedTop.from_state(parameters.score.k, part, torch.from_numpy(members)))
     table = pa.table({"example_id": train.ids, **dict(zip(names, scores, strict=True))})
     write_table(workspace.self_influence, table, SELF_INFLUENCE, {**metadata, SCORES: own})
 
-    top = TwoSidedTop(len(queries.ids), parameters.score.k)
-    for part in parts:
-        top.merge(TwoSidedTop.from_state(parameters.score.k, part))
     pairwise = {
         **common,
         "meaning": "predicted rise of the query's loss if the example were left out of training",

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -61,6 +61,13 @@ class Shards:
     def remove(self) -> None:
         """Drop everything, once the stage's outputs are written."""
         shutil.rmtree(self.folder.parent)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Drop all but these, which the next run may meet again: their names must tell what they are made of."""
+        wanted = {self._path(name) for name in names}
+        for path in self.folder.iterdir():
+            if path not in wanted:
+                path.unlink()
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"

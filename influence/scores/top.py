@@ -57,11 +57,13 @@ class TwoSidedTop:
         }
 
     @classmethod
-    def from_state(cls, k: int, tensors: Mapping[str, Tensor]) -> "TwoSidedTop":
-        """The inverse of `state`."""
+    def from_state(cls, k: int, tensors: Mapping[str, Tensor], places: Tensor | None = None) -> "TwoSidedTop":
+        """The inverse of `state`; where that is of a part of the examples, `places` has their indices, ascending."""
         top = cls(len(tensors["helpful_values"]), k)
         top._values = {1: tensors["helpful_values"], -1: tensors["harmful_values"]}
         top._indices = {1: tensors["helpful_indices"], -1: tensors["harmful_indices"]}
+        if places is not None:
+            top._indices = {sign: places[indices] for sign, indices in top._indices.items()}
         return top
 
     def _join(self, sign: int, values: Tensor, indices: Tensor) -> None:

@@ -1,6 +1,7 @@
 """The score stage on a real trained model: against dense linear algebra, sharded, starved of memory, killed, stale."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +20,7 @@ from tasks.parameters import load_parameters
 from tasks.precondition import misread
 from tasks.problem import load_ekfac, load_gradients
 from tasks.score import load_queries, run
-from tasks.shards import RUNNER
-from tasks.workspace import Workspace
+from tasks.workspace import SplitName, Workspace
 
 CPU = torch.device("cpu")
 
@@ -146,7 +146,7 @@ def test_two_runs_give_the_same_bytes_and_leave_no_shards(scored: Path, copy_sco
     workspace = copy_scored("again")
     run_in(workspace.root, run)
     assert outputs(workspace) == outputs(Workspace(scored))
-    assert not (workspace.work / "score").exists()
+    assert len(list((workspace.work / "score").glob("*/*.safetensors"))) == 3
 
 
 def test_fewer_examples_than_k_are_all_kept(copy_scored: Callable[..., Workspace]) -> None:
@@ -162,70 +162,59 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(scored: Path, copy_sc
     workspace = copy_scored("killed")
     for path in (workspace.top, workspace.self_influence):
         path.unlink()
+    shutil.rmtree(workspace.work)
     kill_after_the_first_shard(workspace.root, "score")
     assert not workspace.top.exists() and not workspace.self_influence.exists()
     assert "score: 1 shards reused, 2 to do" in run_command(workspace.root, "score")
     assert outputs(workspace) == outputs(Workspace(scored))
 
 
-DYING = """
-def all_then_die(stage, names, compute):
-    for name in names:
-        compute(name)
-    raise InterruptedError
-"""
-
-
-def test_scores_are_never_stale(
-    copy_scored: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_relabelled_row_costs_its_own_shard_and_nothing_is_stale(
+    copy_scored: Callable[..., Workspace], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run dies with all its shards finished; then one label is mended: the shards must not be met again."""
-    workspace, fresh = copy_scored("stale"), copy_scored("fresh")
-    (workspace.root / "runner_of_score_test.py").write_text(DYING)
-    monkeypatch.syspath_prepend(str(workspace.root))
-    monkeypatch.setenv(RUNNER, "runner_of_score_test:all_then_die")
-    with pytest.raises(InterruptedError):
-        run_in(workspace.root, run)
-    monkeypatch.delenv(RUNNER)
-    finished = {path.parent.name for path in (workspace.work / "score").glob("*/*.safetensors")}
-    assert len(finished) == 1
+    """The weights being the same, all else is met again: the curvature, the solutions and the other shards."""
+    workspace, fresh = copy_scored("incremental"), copy_scored("fresh")
     before = read_table(workspace.self_influence)["self_influence"].to_pylist()
-
     for changed in (workspace, fresh):
         relabel(changed, row=3)
+    shutil.rmtree(fresh.work)
     capsys.readouterr()
     for stage in (precondition.run, run):
-        for changed in (workspace, fresh):
-            run_in(changed.root, stage)
+        run_in(workspace.root, stage)
+    said = capsys.readouterr().out
+    assert said.count("precondition: 1 shards reused, 0 to do") == 3, "factors, queries, the sum of the errors"
+    assert "score: 2 shards reused, 1 to do" in said
+    for stage in (precondition.run, run):
+        run_in(fresh.root, stage)
     assert "reused" not in capsys.readouterr().out
     assert outputs(workspace) == outputs(fresh)
     after = read_table(workspace.self_influence)["self_influence"].to_pylist()
     assert after[3] != pytest.approx(before[3], rel=0.1)
 
 
-def test_finished_shards_are_met_again_where_nothing_changed(
-    scored: Path,
-    copy_scored: Callable[..., Workspace],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_a_query_of_another_label_is_solved_for_anew(
+    copy_scored: Callable[..., Workspace], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The other side of the test above: without a change the same shards are reused."""
+    workspace = copy_scored("query")
+    relabel(workspace, row=int(load_queries(workspace, CPU).ids[0].split("-")[1]), split="validation")
+    run_in(workspace.root, precondition.run)
+    assert capsys.readouterr().out.count("precondition: 1 shards reused, 0 to do") == 1, "the factors alone"
+
+
+def test_finished_shards_are_met_again_where_nothing_changed(
+    scored: Path, copy_scored: Callable[..., Workspace], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other side of the tests above: without a change all shards are reused."""
     workspace = copy_scored("copy")
-    (workspace.root / "runner_of_reuse_test.py").write_text(DYING)
-    monkeypatch.syspath_prepend(str(workspace.root))
-    monkeypatch.setenv(RUNNER, "runner_of_reuse_test:all_then_die")
-    with pytest.raises(InterruptedError):
-        run_in(workspace.root, run)
-    monkeypatch.delenv(RUNNER)
     run_in(workspace.root, run)
     assert "score: 3 shards reused, 0 to do" in capsys.readouterr().out
     assert outputs(workspace) == outputs(Workspace(scored))
 
 
-def relabel(workspace: Workspace, row: int) -> None:
-    """Give one training example the next label, as a review does."""
-    table = pq.read_table(workspace.split("train"))
+def relabel(workspace: Workspace, row: int, split: SplitName = "train") -> None:
+    """Give one example the next label, as a review does."""
+    table = pq.read_table(workspace.split(split))
     labels = table["label"].to_pylist()
     labels[row] = f"class {(int(labels[row].split()[1]) + 1) % 4}"
     place = table.schema.get_field_index("label")
-    pq.write_table(table.set_column(place, "label", pa.array(labels)), workspace.split("train"))
+    pq.write_table(table.set_column(place, "label", pa.array(labels)), workspace.split(split))
