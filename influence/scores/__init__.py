@@ -1,6 +1,7 @@
 """Influence scores, batch by batch."""
 
 from influence.scores.factored import FactoredPairwise
+from influence.scores.gradient_index import Compressed, LeadingCoordinates, recall
 from influence.scores.group import NewtonGroups, first_order_groups
 from influence.scores.low_rank import LowRankError, low_rank_error
 from influence.scores.measurement_change import measurement_changes
@@ -13,8 +14,10 @@ from influence.scores.self_influence import SelfInfluence
 from influence.scores.top import TwoSidedTop
 
 __all__ = [
+    "Compressed",
     "FactoredNorms",
     "FactoredPairwise",
+    "LeadingCoordinates",
     "LowRankError",
     "NewtonGroups",
     "NewtonStep",
@@ -30,4 +33,5 @@ __all__ = [
     "norm_in_metric",
     "order_of",
     "perturbation",
+    "recall",
 ]
