@@ -67,6 +67,10 @@ class TwoSidedTop:
         return top
 
     def _join(self, sign: int, values: Tensor, indices: Tensor) -> None:
+        if self._values[sign].shape[1] == self.k:
+            values, indices = _contenders(values, indices, self._values[sign][:, -1:])
+            if not values.shape[1]:
+                return
         values = torch.cat([self._values[sign], values], dim=1)
         indices = torch.cat([self._indices[sign], indices], dim=1)
         order = indices.argsort(
@@ -81,3 +85,15 @@ class TwoSidedTop:
         kept = values > 0
         filled = torch.where(kept, indices, torch.full_like(indices, -1))
         return filled, sign * torch.where(kept, values, torch.zeros_like(values))
+
+
+def _contenders(values: Tensor, indices: Tensor, least: Tensor) -> tuple[Tensor, Tensor]:
+    """The columns of each row that can still be kept: those not below the least value kept, [Q, 1], and fill.
+
+    Once many examples have passed, few of a batch are left to be sorted.
+    """
+    most = int((values >= least).sum(dim=1).max()) if values.numel() else 0
+    if most >= values.shape[1] // 2:
+        return values, indices
+    found = values.topk(most, dim=1, sorted=False)
+    return found.values, indices.gather(1, found.indices)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,3 +27,17 @@ def test_streaming_equals_sorting_whatever_the_batches_and_their_order(
     assert found[0].tolist() == [-value for value, _ in ranked] + [0.0] * (len(expected) - len(ranked))
     mirrored, negative = first.harmful()
     assert mirrored[1].tolist() == expected and negative[1].tolist() == [-value for value in found[0].tolist()]
+
+
+@pytest.mark.parametrize("order", ["ascending", "shuffled"])
+def test_batches_in_which_few_can_still_be_kept_change_nothing(order: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randint(-40, 41, (3, 4000), generator=generator).double()  # many are equal
+    indices = torch.arange(4000) if order == "ascending" else torch.randperm(4000, generator=generator)
+    streamed, whole = TwoSidedTop(3, 5), TwoSidedTop(3, 5)
+    for part in indices.split(100):
+        streamed.update(scores[:, part], part)
+    whole.update(scores, torch.arange(4000))
+    for name, kept in whole.state().items():
+        assert torch.equal(streamed.state()[name], kept)
+    assert streamed.helpful()[1].min() == 40 and streamed.harmful()[1].max() == -40
