@@ -202,6 +202,7 @@ class Flag(Section):
     neighbours: Annotated[int, Field(ge=1)] = 20
     folds: Annotated[int, Field(ge=0)] = 5  # of the cross-validated top layer; 0: none, the neighbours alone testify
     evidence: Annotated[int, Field(ge=0)] = 5  # training examples shown for and against each flag
+    explained: Annotated[int, Field(ge=0)] = 1000  # flags, the most suspect, whose evidence is looked for: a pass each
     learn_from_verdicts: bool = True  # once there are enough, see `tasks.reviews.learning`
 
     @field_validator("inspect", mode="before")
