@@ -9,7 +9,10 @@ from pathlib import Path
 from flows.dvc_graph import Stage, read_graph
 from flows.mending import mend
 from tasks.errors import UserError
+from tasks.object_storage.location import folder, is_url, last_name
+from tasks.object_storage.mirror import find, require_there
 from tasks.parameters import IdxSource, Parameters, load_parameters
+from tasks.sources.idx import label_names, labels_path
 from tasks.stage import check_version
 from tasks.workspace import Workspace
 
@@ -21,12 +24,14 @@ def check(root: Path, targets: list[str] | None = None) -> None:
 
     Raises:
         UserError: dvc.yaml or params.yaml is missing or wrong, a target does not exist, another version of this
-            package is asked for, a stage reads a file that DVC would not see change, or the verdicts are gone.
+            package is asked for, data at a URL cannot be read, a stage reads a file that DVC would not see change, or
+            the verdicts are gone.
     """
     for line in mend(root):
         print(line, flush=True)
-    stages = read_graph(root, targets)
     parameters = load_parameters(Workspace(root).parameters)
+    require_urls(parameters)  # first: DVC would repeat a password in one
+    stages = read_graph(root, targets)
     check_version(parameters)
     require_dependencies(root, parameters, stages)
     require_verdicts(root, stages)
@@ -38,15 +43,26 @@ def require_dependencies(root: Path, parameters: Parameters, stages: Iterable[St
     Raises:
         UserError: one is missing, so that results made with an older content of it would pass for new.
     """
-    depends_on = {stage.name: stage.dependencies for stage in stages}
+    named = {stage.name: stage for stage in stages}
     for path, key, readers in files_read(root, parameters):
-        blind = [name for name in readers if name in depends_on and not _covered(path, depends_on[name])]
+        blind = [name for name in readers if name in named and not _depends_on(named[name], path)]
         if blind:
-            shown = os.path.relpath(path, root)
+            shown = os.path.relpath(path, root) if isinstance(path, Path) else path
             raise UserError(
                 f"dvc.yaml: `{key}` makes {_listed(blind)} read {shown}, and a change of it would go unnoticed: "
                 f"add `- {shown}` to the deps of {_listed(blind)}"
             )
+
+
+def require_urls(parameters: Parameters) -> None:
+    """Make sure that data at a URL are there, and may be read.
+
+    Raises:
+        UserError: they are not.
+    """
+    for _, data in _data(parameters):
+        if is_url(data):
+            require_there(data)
 
 
 def require_verdicts(root: Path, stages: Iterable[Stage]) -> None:
@@ -63,13 +79,16 @@ def require_verdicts(root: Path, stages: Iterable[Stage]) -> None:
         )
 
 
-def files_read(root: Path, parameters: Parameters) -> list[tuple[Path, str, tuple[str, ...]]]:
-    """The user's own files that params.yaml names, each with the key that names it and the stages that read it."""
-    found: list[tuple[Path | None, str, tuple[str, ...]]] = []
+def files_read(root: Path, parameters: Parameters) -> list[tuple[Path | str, str, tuple[str, ...]]]:
+    """The user's own files that params.yaml names, each with the key that names it and the stages that read it.
+
+    What lies at a URL is given by it.
+    """
+    found: list[tuple[Path | str | None, str, tuple[str, ...]]] = []
     prepare, train = parameters.prepare, parameters.train
-    for key, data in (("prepare.path", prepare.path), ("prepare.test_path", prepare.test_path)):
-        if data is not None:
-            found += [(path, key, ("prepare",)) for path in _data_files(root / data, prepare.source)]
+    for key, data in _data(parameters):
+        files = _objects(data) if is_url(data) else _data_files(root / data, prepare.source)
+        found += [(path, key, ("prepare",)) for path in files]
     if prepare.source.kind == "function":
         module = prepare.source.function.partition(":")[0]
         found.append((own_module(root, module), "prepare.source.function", ("prepare",)))
@@ -109,10 +128,27 @@ def _python_path() -> list[str]:
 
 def _data_files(path: Path, source: object) -> list[Path]:
     if isinstance(source, IdxSource) and path.is_file():
-        from tasks.sources.idx import labels_path
-
         return [path, labels_path(path)]
     return [path]
+
+
+def _data(parameters: Parameters) -> list[tuple[str, str]]:
+    """The keys that name data, with what they say."""
+    prepare = parameters.prepare
+    named = (("prepare.path", prepare.path), ("prepare.test_path", prepare.test_path))
+    return [(key, data) for key, data in named if data is not None]
+
+
+def _objects(url: str) -> list[str]:
+    """What is read at a URL: IDX images bring their labels along."""
+    names = label_names(last_name(url))
+    return [url, *(f"{folder(url)}/{each.name}" for each in find(url, names)[1][1:])] if names else [url]
+
+
+def _depends_on(stage: Stage, path: Path | str) -> bool:
+    if isinstance(path, Path):
+        return _covered(path, stage.dependencies)
+    return any(path == url or path.startswith(url.rstrip("/") + "/") for url in stage.urls)
 
 
 def _covered(path: Path, dependencies: frozenset[Path]) -> bool:

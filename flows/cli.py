@@ -167,7 +167,10 @@ def experiment(
 
 @app.command()
 def init(
-    data: Annotated[Path, typer.Argument(metavar="PATH_TO_DATA", help="A CSV or Parquet file, or a folder of images.")],
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="A CSV or Parquet file, or a folder of images: a path, or a URL s3://..."),
+    ],
     label: Annotated[str | None, typer.Option(help="Column of the label.")] = None,
     identity: Annotated[str | None, typer.Option("--id", help="Column that identifies a row.")] = None,
     text: Annotated[str | None, typer.Option(help="Column of text to classify.")] = None,
@@ -185,6 +188,7 @@ def init(
     influence init data/adult.csv --label income
     influence init pictures/
     influence init reviews.parquet --label stars --text review
+    influence init s3://bucket/adult.parquet --label income
     """
     settings.configure(Path.cwd())
     from flows.init import initialise

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import UserError
+from tasks.object_storage.location import is_url
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -24,12 +25,14 @@ class Stage:
         name: what `dvc repro` calls it.
         needs: names of the stages it depends on, directly.
         dependencies: absolute paths it depends on.
+        urls: what else it depends on.
         unchanged: whether it was up to date when asked; False where that could not be said.
     """
 
     name: str
     needs: frozenset[str]
     dependencies: frozenset[Path]
+    urls: frozenset[str] = frozenset()
     unchanged: bool = False
 
 
@@ -62,7 +65,8 @@ def read_graph(root: Path, targets: list[str] | None = None, status: bool = Fals
             Stage(
                 names[node],
                 frozenset(names[needed] for needed in graph.successors(node)),
-                frozenset(Path(dependency.fs_path) for dependency in node.deps if hasattr(dependency, "fs_path")),
+                frozenset(Path(each.fs_path) for each in _files(node) if not is_url(each.def_path)),
+                frozenset(each.def_path for each in _files(node) if is_url(each.def_path)),
                 node in unchanged,
             )
             for node in nodes
@@ -142,6 +146,11 @@ def open_repo(root: Path) -> "Iterator[Repo]":
         raise UserError(f"dvc.yaml: {' '.join(str(error).split())}") from None
 
 
+def _files(node: Any) -> list[Any]:
+    """What a stage depends on, but for parameters."""
+    return [dependency for dependency in node.deps if hasattr(dependency, "fs_path")]
+
+
 def _is_in(node: Any, file: Path) -> bool:
     return Path(node.path).resolve() == file.resolve()
 
@@ -161,6 +170,20 @@ def _unchanged(repo: "Repo", nodes: list[Any]) -> set[Any]:
 
     try:
         with repo.lock:
-            return {node for node in nodes if not node.frozen and not node.status()}
+            return {node for node in nodes if not node.frozen and not _differs(node)}
     except DvcException:
         return set()
+
+
+def _differs(node: Any) -> bool:
+    """Whether the stage differs from dvc.lock, or it cannot be said, because a URL does not answer, for example."""
+    from dvc.exceptions import DvcException
+
+    try:
+        return bool(node.status())
+    except DvcException:
+        raise
+    except Exception:  # the provider's library has exceptions of its own
+        if any(is_url(each.def_path) for each in _files(node)):
+            return True
+        raise

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.dvc_graph import open_repo
+from tasks.object_storage.location import is_url
 from tasks.provenance import Input, Origin, State
 
 NOW: dict[str, State] = {"modified": "changed", "deleted": "missing"}  # in the words of `dvc status`
@@ -62,7 +63,20 @@ def _record(root: Path, stage: Any, output: Any) -> Record:
 
 def _input(root: Path, item: Any) -> Input:
     """A dependency or an output, compared with what lies there now."""
+    if is_url(item.def_path):
+        return Input(item.def_path, str(item.hash_info.value), _remote_state(item))
     path = Path(item.fs_path)
     shown = path.relative_to(root) if path.is_relative_to(root) else path
+    return Input(shown.as_posix(), str(item.hash_info.value), _state(item))
+
+
+def _state(item: Any) -> State:
     status = next(iter(item.workspace_status().values()), None)
-    return Input(shown.as_posix(), str(item.hash_info.value), "same" if status is None else NOW.get(status, "changed"))
+    return "same" if status is None else NOW.get(status, "changed")
+
+
+def _remote_state(item: Any) -> State:
+    try:
+        return _state(item)
+    except Exception:  # whatever the provider's library raises without a network or credentials
+        return "unknown"

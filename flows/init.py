@@ -12,6 +12,8 @@ from flows.checks import files_read
 from flows.sniff import Data, Hints, sniff
 from tasks.artifacts import PACKAGE, write_text
 from tasks.errors import UserError
+from tasks.located import located
+from tasks.object_storage.location import is_url
 from tasks.parameters import load_parameters
 from tasks.reviews import store
 from tasks.workspace import Workspace
@@ -21,14 +23,16 @@ DVC_SETTINGS = {"analytics": False, "check_update": False}
 DVC_IGNORED = ("__pycache__", "*.pyc")
 
 
-def initialise(root: Path, data_path: Path, hints: Hints, factory: str | None = None, force: bool = False) -> list[str]:
+def initialise(
+    root: Path, data_path: Path | str, hints: Hints, factory: str | None = None, force: bool = False
+) -> list[str]:
     """Write params.yaml, dvc.yaml, prefect.yaml, .gitignore and an empty file of verdicts; initialise DVC.
 
     Verdicts and a DVC folder that are there already stay as they are.
 
     Args:
         root: the folder that becomes the workspace.
-        data_path: the user's data, a path from the current folder.
+        data_path: the user's data, a path from the current folder or a URL.
         hints: what the user says of the data.
         factory: the model; None: one that fits the data.
         force: overwrite files that are there.
@@ -42,8 +46,10 @@ def initialise(root: Path, data_path: Path, hints: Hints, factory: str | None = 
     present = [name for name in WRITTEN if (root / name).exists()]
     if present and not force:
         raise UserError(f"{', '.join(present)} would be overwritten: add --force if that is meant")
-    data = sniff(data_path, hints)
-    path = _portable(data_path, root)
+    url = data_path if isinstance(data_path, str) and is_url(data_path) else None
+    with located(Workspace(root), [] if url is None else [url]) as found:
+        data = sniff(Path(data_path) if url is None else found.paths[0], hints)
+    path = _portable(Path(data_path), root) if url is None else url
     chosen = factory or data.factory
     training = data.training if chosen == data.factory else {}
     texts = {
@@ -97,9 +103,10 @@ def _own_dependencies(root: Path, data: str) -> dict[str, list[str]]:
     """Files of the user's, other than the data itself, that stages read: dvc.yaml must name them."""
     own: dict[str, list[str]] = {}
     for path, _, stages in files_read(root, load_parameters(root / "params.yaml")):
-        if path.resolve() != (root / data).resolve():
+        shown = path if isinstance(path, str) else _portable(path, root)
+        if shown != (data if is_url(data) else _portable(root / data, root)):
             for stage in stages:
-                own.setdefault(stage, []).append(_portable(path, root))
+                own.setdefault(stage, []).append(shown)
     return own
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tasks.provenance import Input, Origin
     from tasks.revision import Revision
 
-NOW = {"same": "the same", "changed": "CHANGED since", "missing": "MISSING"}
+NOW = {"same": "the same", "changed": "CHANGED since", "missing": "MISSING", "unknown": "not looked at"}
 
 
 def provenance(
@@ -74,6 +74,7 @@ def _facts(file: Path, record: "Record", revision: "Revision | None") -> dict[st
         "same": f"holds what dvc.lock records of {record.output.path} ({record.output.content})",
         "changed": f"is NOT what dvc.lock records of {record.output.path}: it was changed after the run, or by another",
         "missing": f"is missing: {record.output.path} was removed since",
+        "unknown": f"could not be compared with what dvc.lock records of {record.output.path}",
     }
     commit = (
         f"{revision.commit} of {revision.day}: {revision.subject}"

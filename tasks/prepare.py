@@ -6,12 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.artifacts import APPLIED, TRUTH, prepared_schema, provenance, write_json, write_table
+from tasks.artifacts import APPLIED, PROVENANCE, TRUTH, prepared_schema, provenance, write_json, write_table
 from tasks.corruption import corrupt
 from tasks.dataset import stored_inputs
 from tasks.encoding import encode, fit
 from tasks.identity import example_ids, split_keys
 from tasks.labels import require_known, require_present, resolve_classes
+from tasks.located import Located, located
 from tasks.parameters import Parameters, Prepare, TableSource
 from tasks.reviews import store
 from tasks.reviews.applying import apply, describe
@@ -34,9 +35,16 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         UserError: the data are not what params.yaml says, with the file and the row; or the verdicts are damaged,
             or leave no training example of a class.
     """
+    prepare = parameters.prepare
+    named = [prepare.path] if prepare.test_path is None else [prepare.path, prepare.test_path]
+    with located(workspace, named) as data:
+        return _run(workspace, parameters, data)
+
+
+def _run(workspace: Workspace, parameters: Parameters, data: Located) -> Work:
     verdicts = store.read(workspace)
     prepare, seed = parameters.prepare, parameters.seed
-    splits, classes = read_splits(workspace, prepare, seed)
+    splits, classes = read_splits(data, prepare, seed)
     training = splits["train"]
     max_words = prepare.source.max_text_features if isinstance(prepare.source, TableSource) else 5000
     encoding = fit(training, classes, max_words)
@@ -57,7 +65,7 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
     }
     tables, outcomes = apply(tables, verdicts, classes)
 
-    metadata = _provenance(workspace, prepare, seed)
+    metadata = _provenance(data, prepare, seed)
     schema = prepared_schema(tables["train"].schema.field("input").type, training.slices)
     for name, table in tables.items():
         write_table(workspace.split(name), table, schema, metadata)
@@ -72,9 +80,9 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
     return Work(sum(len(examples) for examples in splits.values()))
 
 
-def read_splits(workspace: Workspace, prepare: Prepare, seed: int) -> tuple[dict[SplitName, Examples], list[str]]:
+def read_splits(files: Located, prepare: Prepare, seed: int) -> tuple[dict[SplitName, Examples], list[str]]:
     """Every split's examples, with their ids, in the order of the source; and the classes."""
-    data = read(prepare.source, workspace.root / prepare.path)
+    data = read(prepare.source, files.paths[0])
     classes = resolve_classes(prepare.classes, data)
     require_known(data, classes)
     if prepare.test_path is None:
@@ -83,7 +91,7 @@ def read_splits(workspace: Workspace, prepare: Prepare, seed: int) -> tuple[dict
         data = dataclasses.replace(data, ids=ids)
         splits = {name: data.take(positions) for name, positions in rows.items()}
     else:
-        test = read(prepare.source, workspace.root / prepare.test_path)
+        test = read(prepare.source, files.paths[1])
         require_known(test, classes)
         data_ids, test_ids = example_ids(data, test)
         rows = split(split_keys(data, data_ids), seed, prepare.validation, test=0)
@@ -99,7 +107,9 @@ def _table(examples: Examples, labels: list[str], inputs: pa.Array) -> pa.Table:
         {
             "example_id": pa.array(examples.ids, pa.string()),
             "input": inputs,
-            "display": pa.array(displays(examples.inputs), pa.string()),
+            "display": pa.chunked_array(
+                [pa.array(block, pa.string()) for block in displays(examples.inputs)], pa.string()
+            ),
             "label": pa.array(labels, pa.string()),
             "given_label": pa.array(labels, pa.string()),
             **{f"slice_{name}": pa.array(values, pa.string()) for name, values in examples.slices.items()},
@@ -107,10 +117,11 @@ def _table(examples: Examples, labels: list[str], inputs: pa.Array) -> pa.Table:
     )
 
 
-def _provenance(workspace: Workspace, prepare: Prepare, seed: int) -> Metadata:
-    paths = [prepare.path] if prepare.test_path is None else [prepare.path, prepare.test_path]
-    inputs = [file for path in paths for file in input_paths(prepare.source, workspace.root / path)]
-    return provenance("prepare", {**prepare.model_dump(mode="json"), "seed": seed}, inputs)
+def _provenance(data: Located, prepare: Prepare, seed: int) -> Metadata:
+    inputs = [file for path in data.paths for file in input_paths(prepare.source, path)]
+    made = provenance("prepare", {**prepare.model_dump(mode="json"), "seed": seed}, inputs)
+    named = {data.shown(path): content for path, content in made[PROVENANCE]["inputs"].items()}
+    return {PROVENANCE: {**made[PROVENANCE], "inputs": named}}
 
 
 if __name__ == "__main__":

@@ -14,12 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.artifacts import PROVENANCE, content_hash, provenance, write_text
 from tasks.errors import UserError
+from tasks.object_storage.location import is_url
 from tasks.tensors import read_metadata
 from tasks.workspace import SPLITS, Workspace
 
 COMMENT = re.compile(rf"<!-- {PROVENANCE.decode()} (.*) -->\n$")
 
-State = Literal["same", "changed", "missing"]
+State = Literal["same", "changed", "missing", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Input:
     """Something an artifact was made from.
 
     Attributes:
-        path: from the workspace, or absolute.
+        path: from the workspace, or absolute, or a URL.
         content: hash of the content that was read.
-        now: whether the path holds that content still.
+        now: whether the path holds that content still; unknown where it lies at a URL that is not asked.
     """
 
     path: str
@@ -107,7 +108,10 @@ def read_origin(root: Path, path: Path) -> Origin | None:
         stored = TypeAdapter(_Stored).validate_python(record)
     except ValidationError:
         raise UserError(f"{path} holds a record of its making that this version cannot read: rerun its stage") from None
-    inputs = [Input(name, content, _now(root / name, content)) for name, content in stored.inputs.items()]
+    inputs = [
+        Input(name, content, "unknown" if is_url(name) else _now(root / name, content))
+        for name, content in stored.inputs.items()
+    ]
     return Origin(stored.stage, stored.parameters, inputs, stored.versions)
 
 

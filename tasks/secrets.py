@@ -11,9 +11,9 @@ NAMED = re.compile(
 )
 HELD = {
     "a URL with a password": re.compile(r"[a-z][a-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@", re.IGNORECASE),
-    "a password": re.compile(r"\b(password|passwd|pwd)\s*=\s*[^\s;&]", re.IGNORECASE),
+    "a password": re.compile(r"\b(password|passwd|pwd)\s*=\s*[^\s;&]+", re.IGNORECASE),
     "a URL with a key": re.compile(
-        r"://\S*[?&]([a-z-]*signature|sig|token|access_token|api_?key|key)=[^\s&]", re.IGNORECASE
+        r"://\S*[?&]([a-z-]*signature|sig|token|access_token|api_?key|key)=[^\s&]+", re.IGNORECASE
     ),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"),
     "an access key": re.compile(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b"),
@@ -40,6 +40,13 @@ def refuse_secrets(parameters: object, file: str) -> None:
                 f"{file}: `{key}` holds {found}, which git, dvc.lock and the artifacts would keep: leave it out, and "
                 "let your code read it from the environment"
             )
+
+
+def masked(text: str) -> str:
+    """The text of a message with what looks like a secret left out."""
+    for form in HELD.values():
+        text = form.sub("***", text)
+    return text
 
 
 def _secret(key: str, value: str) -> str | None:

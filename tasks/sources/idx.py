@@ -61,14 +61,22 @@ def labels_path(images: Path) -> Path:
     Raises:
         UserError: the name does not say which, or there is no such file.
     """
-    if not IMAGES_NAME.search(images.name):
+    names = label_names(images.name)
+    if not names:
         raise UserError(f"{images} is not named like a file of IDX images: name it NAME-images-idx3-ubyte or ....gz")
-    stem = IMAGES_NAME.sub(lambda match: match[0].replace("images", "labels").replace("idx3", "idx1"), images.name)
-    plain = images.with_name(stem.removesuffix(".gz"))
-    for candidate in (images.with_name(stem), plain, plain.with_name(plain.name + ".gz")):
-        if candidate.is_file():
-            return candidate
-    raise UserError(f"{images} has no labels beside it: put {stem} into the same folder")
+    for name in names:
+        if images.with_name(name).is_file():
+            return images.with_name(name)
+    raise UserError(f"{images} has no labels beside it: put {names[0]} into the same folder")
+
+
+def label_names(images: str) -> list[str]:
+    """What the file of labels of a file of images may be called, the likeliest first; none if it holds no images."""
+    if not IMAGES_NAME.search(images):
+        return []
+    name = IMAGES_NAME.sub(lambda match: match[0].replace("images", "labels").replace("idx3", "idx1"), images)
+    plain = name.removesuffix(".gz")
+    return list(dict.fromkeys([name, plain, f"{plain}.gz"]))
 
 
 def _image_files(folder: Path) -> list[Path]:
