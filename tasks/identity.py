@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from itertools import chain
 
 import numpy as np
 
@@ -53,5 +54,5 @@ def _content_ids(data_sets: tuple[Examples, ...]) -> list[list[str]]:
 def _digests(examples: Examples) -> list[str]:
     if examples.contents is None and isinstance(examples.inputs, np.ndarray):
         return [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in examples.inputs]
-    contents = examples.contents or displays(examples.inputs)
+    contents = examples.contents or chain.from_iterable(displays(examples.inputs))
     return [hashlib.sha256(str(content).encode()).hexdigest()[:16] for content in contents]

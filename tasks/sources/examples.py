@@ -1,7 +1,7 @@
 """Labelled examples as a source gives them: raw, checked, not yet split or encoded."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import pandas as pd
 from tasks.errors import UserError
 
 Inputs = np.ndarray | pd.DataFrame | list[str]
+
+AT_ONCE = 8192  # rows made readable at once
 
 
 def row_number(row: int) -> str:
@@ -71,16 +73,26 @@ def take_inputs(inputs: Inputs, rows: np.ndarray) -> Inputs:
     return [inputs[row] for row in rows]
 
 
-def displays(inputs: Inputs) -> list[str] | list[None]:
-    """What a person reads of each input: a row as a JSON object, a text; None for an image (drawn)."""
-    if isinstance(inputs, np.ndarray):
-        return [None] * len(inputs)
-    if isinstance(inputs, pd.DataFrame):
-        names = [str(name) for name in inputs.columns]
-        columns = [inputs[name].astype(object).where(inputs[name].notna(), None).tolist() for name in inputs.columns]
-        rows = zip(*columns, strict=True)
-        return [json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) for row in rows]
-    return inputs
+def displays(inputs: Inputs) -> Iterator[list[str] | list[None]]:
+    """What a person reads of each input: a row as a JSON object, a text; None for an image (drawn).
+
+    They come some thousands at a time: as objects of Python, the fields of all rows would take far more than the data.
+    """
+    for start in range(0, len(inputs), AT_ONCE):
+        block = inputs[start : start + AT_ONCE]
+        if isinstance(block, pd.DataFrame):
+            yield _rows_as_json(block)
+        elif isinstance(block, np.ndarray):
+            yield [None] * len(block)
+        else:
+            yield block
+
+
+def _rows_as_json(frame: pd.DataFrame) -> list[str]:
+    names = [str(name) for name in frame.columns]
+    columns = [frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in frame.columns]
+    rows = zip(*columns, strict=True)
+    return [json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) for row in rows]
 
 
 def require_labels(labels: list[str | None], column: str, origin: Callable[[int], str]) -> list[str]:
