@@ -130,8 +130,10 @@ def _is_numeric(values: pd.Series) -> bool:
 def _numbers(name: str, values: pd.Series, origin: Origin) -> np.ndarray:
     """float64 [N], NaN where a value is missing."""
     present = values.notna().to_numpy()
-    # object first: a category or a nullable integer is not coerced otherwise
-    numbers = pd.to_numeric(values.astype(object), errors="coerce").to_numpy(np.float64, na_value=np.nan, copy=True)
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind in "fiu":
+        numbers = values.to_numpy(np.float64, copy=True)
+    else:  # object first: a category or a nullable integer is not coerced otherwise
+        numbers = pd.to_numeric(values.astype(object), errors="coerce").to_numpy(np.float64, na_value=np.nan, copy=True)
     wrong = np.flatnonzero(present & ~np.isfinite(numbers))
     if len(wrong):
         row = int(wrong[0])
