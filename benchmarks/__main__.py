@@ -5,12 +5,14 @@ import typer
 from benchmarks import retraining, solvers
 from benchmarks.detection import command as detection
 from benchmarks.fidelity import command as fidelity
+from benchmarks.soak import command as soak
 from benchmarks.speed import command as speed
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.command("detection")(detection.main)
 app.command("fidelity")(fidelity.main)
 app.command("retraining")(retraining.main)
+app.command("soak")(soak.main)
 app.command("solvers")(solvers.main)
 app.command("speed")(speed.main)
 app.callback()(lambda: None)  # so that a single benchmark, too, is called by its name

@@ -1,0 +1,85 @@
+"""What was measured, as tables: one for each size, and what each further row took from one size to the next."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+MIB = 2**20
+Run = dict[str, Any]  # as the command keeps it
+
+
+def write_report(runs: Sequence[Run]) -> str:
+    """The text of the results, of runs of any sizes."""
+    ordered = sorted(runs, key=lambda run: run["rows"])
+    sections = [_heading(ordered), *(_table(run) for run in ordered), _growth(ordered), _made_by(ordered)]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _heading(runs: Sequence[Run]) -> str:
+    machines = "; ".join(dict.fromkeys(run["machine"] for run in runs))
+    return (
+        "The whole pipeline on synthetic tables (24 numbers, 2 categories, 4 classes, 5 % of the training labels "
+        "changed), an MLP of 32 and 16 units, five epochs. Every stage is `python -I -m tasks.STAGE`, a process of its "
+        "own whose address space is limited by the kernel (RLIMIT_AS), start and imports included. CPU is user and "
+        "system time of all threads. Peak is the largest resident memory. Written is what was handed to the kernel, "
+        "the shards of `.work` included; kept is what all files of the workspace hold after the stage, the table "
+        "left out; files is the most there were at once. Silence is the longest time between two lines that the "
+        "stage printed; starting counts.\n\n"
+        f"{machines}. Other work shared the machine, so that CPU time is to be relied upon, and wall time is not."
+    )
+
+
+def _table(run: Run) -> str:
+    lines = [
+        f"## {run['rows']:,} rows, {run['queries']:,} queries, {run['limit'] / 2**30:g} GiB, {run['threads']} threads",
+        "",
+        f"The table is a Parquet file of {run['table'] / MIB:.0f} MiB.",
+        "",
+        "| stage | CPU s | wall s | rows / CPU s | peak MiB | written MiB | kept MiB | files | silence s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for cost in run["stages"]:
+        lines.append(
+            f"| {cost['stage']} | {cost['cpu']:.1f} | {cost['wall']:.1f} | {run['rows'] / cost['cpu']:,.0f} "
+            f"| {cost['peak'] / MIB:.0f} | {cost['written'] / MIB:.1f} | {cost['kept'] / MIB:.1f} | {cost['files']} "
+            f"| {cost['silence']:.0f} |"
+        )
+    total = sum(cost["cpu"] for cost in run["stages"]), sum(cost["wall"] for cost in run["stages"])
+    lines.append(f"| all of these | {total[0]:.1f} | {total[1]:.1f} | {run['rows'] / total[0]:,.0f} | | | | | |")
+    if run["failed"]:
+        lines += ["", f"Then it failed: {run['failed'].splitlines()[-1]}"]
+    return "\n".join(lines)
+
+
+def _growth(runs: Sequence[Run]) -> str:
+    """What each further row took, step by step: flat where a stage is linear, and 0 where it does not grow."""
+    steps = list(itertools.pairwise(runs))
+    if not steps:
+        return ""
+    names = [f"{one['rows']:,} to {other['rows']:,}" for one, other in steps]
+    stages = list(dict.fromkeys(cost["stage"] for run in runs for cost in run["stages"]))
+    lines = ["## What a further row takes", ""]
+    for title, key, unit in (("CPU ms", "cpu", 1e-3), ("bytes of memory at the peak", "peak", 1.0)):
+        lines += [f"| {title} | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+        for stage in stages:
+            cells = [_further(one, other, stage, key, unit) for one, other in steps]
+            lines.append(f"| {stage} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines[:-1])
+
+
+def _further(one: Run, other: Run, stage: str, key: str, unit: float) -> str:
+    found = [next((cost[key] for cost in run["stages"] if cost["stage"] == stage), None) for run in (one, other)]
+    if found[0] is None or found[1] is None:
+        return ""
+    return f"{(found[1] - found[0]) / (other['rows'] - one['rows']) / unit:,.3g}"
+
+
+def _made_by(runs: Sequence[Run]) -> str:
+    commands = [
+        f"`python -m benchmarks soak --rows {run['rows']} --queries {run['queries']} "
+        f"--memory {run['limit'] / 2**30:g}GiB --threads {run['threads']} --until {run['stages'][-1]['stage']}`"
+        for run in runs
+        if run["stages"]
+    ]
+    return "Made by " + ", ".join(commands) + "."
