@@ -57,19 +57,23 @@ def create(workspace: Workspace) -> None:
 
 
 def append_new(workspace: Workspace, verdicts: Sequence[Verdict]) -> int:
-    """Add those that are not the last word of their reviewer on their example already; returns how many these are.
+    """Add those that say something else than the last word of their reviewer on their example, and are no older.
+
+    Returns:
+        how many were added.
 
     Raises:
         UserError: the file is damaged.
     """
     with _locked(workspace):
         before = read(workspace)
-        last = {(verdict.example_id, verdict.reviewer): _said(verdict) for verdict in before}
+        last = {(verdict.example_id, verdict.reviewer): verdict for verdict in before}
         new = []
         for verdict in verdicts:
-            key, said = (verdict.example_id, verdict.reviewer), _said(verdict)
-            if last.get(key) != said:
-                last[key] = said
+            key = verdict.example_id, verdict.reviewer
+            known = last.get(key)
+            if known is None or (_said(verdict) != _said(known) and verdict.time >= known.time):
+                last[key] = verdict
                 new.append(verdict)
         if new:
             _add(workspace, new)

@@ -26,6 +26,7 @@ class Reply:
         reviewer: who said it; None: whoever brings the file.
         content: hash of the input that was shown, where the file says.
         given_label: the label that was shown, where the file says.
+        time: when it was given, where the file says; None: when the file is brought.
     """
 
     where: str
@@ -35,12 +36,14 @@ class Reply:
     reviewer: str | None = None
     content: str | None = None
     given_label: str | None = None
+    time: datetime | None = None
 
 
 def bring(workspace: Workspace, path: Path, replies: Sequence[Reply], reviewer: str | None) -> int:
     """Add the answers of a file to the verdicts, all or none; returns how many were not there already.
 
-    Of several answers of one reviewer on one example the last counts.
+    Of several answers of one reviewer on one example the last counts; one that is older than what the reviewer has said
+    since, as in a file that is brought again, adds nothing.
 
     Args:
         workspace: after a run.
@@ -62,7 +65,7 @@ def bring(workspace: Workspace, path: Path, replies: Sequence[Reply], reviewer: 
             if not who:
                 raise UserError("no reviewer is named: fill the column reviewer, or add --reviewer NAME")
             _check(reply, classes)
-            verdict = _verdict(reply, who, items.get(reply.example_id), before.get(reply.example_id), now)
+            verdict = _verdict(reply, who, items.get(reply.example_id), before.get(reply.example_id), reply.time or now)
         except UserError as error:
             faults.append(f"{path}, {reply.where}: {error}")
             continue

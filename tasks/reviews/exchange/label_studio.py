@@ -7,6 +7,7 @@ answered, `annotations`, each with a `result` for every control of the labelling
 import json
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,6 +22,7 @@ from tasks.workspace import Workspace
 LABEL, OTHERWISE, EXAMPLE = "label", "otherwise", "example"  # names of the controls and of what they are about
 OTHER_CHOICES = ("drop", "unsure")
 TAGS = {"image": ("Image", "image"), "table": ("Table", "row"), "text": ("Text", "text")}
+WIDTH = {"image": {"maxWidth": "420px"}}  # so that the choices are seen without scrolling
 TEXT_LIMIT = 100_000  # characters; it holds every task in memory
 NOT_IN_XML = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -56,7 +58,7 @@ def configuration(kind: str, classes: Sequence[str]) -> str:
     tag, value = TAGS[kind]
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Header", value="$question")
-    ElementTree.SubElement(view, tag, name=EXAMPLE, value=f"${value}")
+    ElementTree.SubElement(view, tag, name=EXAMPLE, value=f"${value}", **WIDTH.get(kind, {}))
     for name, title, choices in (
         (LABEL, "The right label", classes),
         (OTHERWISE, "Or: take it out of the data, or leave it to others", OTHER_CHOICES),
@@ -148,6 +150,7 @@ def _replies(path: Path, where: str, task: Any) -> Iterator[Reply]:
             reviewer=_reviewer(annotation.get("completed_by")),
             content=_text(data.get("content")),
             given_label=_text(data.get("given_label")),
+            time=_time(annotation.get("updated_at")),
         )
 
 
@@ -163,6 +166,15 @@ def _reviewer(completed_by: Any) -> str | None:
     if isinstance(completed_by, dict):
         completed_by = completed_by.get("email") or completed_by.get("id")
     return f"user {completed_by}" if isinstance(completed_by, int) else _text(completed_by)
+
+
+def _time(value: Any) -> datetime | None:
+    """Label Studio writes ISO 8601 in UTC."""
+    try:
+        found = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return found if found.tzinfo else None
 
 
 def _text(value: Any) -> str | None:

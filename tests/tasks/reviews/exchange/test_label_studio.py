@@ -78,7 +78,7 @@ def test_an_image_is_its_pixels_in_the_task(make_prepared: Callable[..., Workspa
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
     assert (pixels == table["input"][4].to_numpy().transpose(1, 2, 0)).all()
     view = ElementTree.fromstring(label_studio.configuration("image", ["a"]))
-    assert view.find("Image").attrib == {"name": "example", "value": "$image"}  # type: ignore[union-attr]
+    assert view.find("Image").attrib["value"] == "$image"  # type: ignore[union-attr]
 
 
 def test_an_export_becomes_verdicts_once(flagged: Workspace, tmp_path: Path) -> None:
@@ -104,12 +104,19 @@ def test_an_export_becomes_verdicts_once(flagged: Workspace, tmp_path: Path) -> 
         (items[2].example_id, "unsure", None, "user 5"),
     ]
     assert bring(flagged, export, label_studio.read(export), None) == 0
+    # Whoever changed their mind since is not overruled by the same file, only by a later answer.
+    store.append(flagged, [verdict_on(items[0], "drop", "user 3")])
+    assert bring(flagged, export, label_studio.read(export), None) == 0
+    tasks[0]["annotations"][0]["updated_at"] = "2999-01-01T00:00:00.5Z"
+    export.write_text(json.dumps(tasks))
+    assert bring(flagged, export, label_studio.read(export), None) == 1
+    assert store.read(flagged)[-1].time.isoformat() == "2999-01-01T00:00:00.500000+00:00"
 
 
 def test_classes_called_like_other_choices_are_classes(tmp_path: Path) -> None:
     path = tmp_path / "export.json"
-    task = {"data": {"example_id": "a"}, "annotations": [annotation("label", "drop", completed_by=None)]}
-    path.write_text(json.dumps([task]))
+    own = annotation("label", "drop", completed_by=None, updated_at="yesterday")
+    path.write_text(json.dumps([{"data": {"example_id": "a"}, "annotations": [own]}]))
     assert label_studio.read(path) == [Reply("task 1", "a", "relabel", "drop")]
 
 
