@@ -19,7 +19,7 @@ class Alert:
     Attributes:
         kind: class, slice or accuracy.
         group: the class, the slice as `column = value`, or the split.
-        before: of a group the mean rate of expected errors over the last runs; the accuracy of the run before.
+        before: of a group the mean share of labels that came wrong over the last runs; the accuracy of the run before.
         now: of the last run.
         low: of the interval of the change.
         high: likewise.
@@ -42,15 +42,16 @@ class Alert:
         )
         if self.kind == "accuracy":
             return f"The test accuracy {size}."
-        return f"The share of labels expected to be wrong {size}, in the {self.kind} {self.group}."
+        return f"The share of labels that came wrong, found or expected, {size}, in the {self.kind} {self.group}."
 
 
 def alerts(current: Run, earlier: Sequence[Run], accuracy: AccuracyChange | None, limits: Drift) -> list[Alert]:
     """What drifted, the largest change first; the accuracy before all.
 
-    The rate of a group is the mean error probability of its training examples. It is compared with its mean over the
-    last runs, by an interval that is as wide as if each of the two were measured once, on other examples: too wide
-    where runs share their examples, as they mostly do. All groups together have a chance of 5 % of a false alarm.
+    The rate of a group is the share of its labels that came wrong (`tasks.history.Group.rate`). It is compared with its
+    mean over the last runs, by an interval that is as wide as if each of the two were measured once, on other examples:
+    too wide where runs share their examples, as they mostly do. All groups together have a chance of 5 % of a false
+    alarm.
 
     Args:
         current: the last run.

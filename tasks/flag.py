@@ -48,7 +48,8 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
     with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
         detection = detect(workspace, parameters, train, device)
         suggested = [train.encoding.classes[label] for label in detection.suggested]
-        asked = detection.order[~answered(workspace, train.ids, suggested)[detection.order]]
+        settled = answered(workspace, train.ids, suggested)
+        asked = detection.order[~settled[detection.order]]
         flagged = asked[: how_many(detection.probability[asked], settings)]
         speakers = find_evidence(workspace, parameters, train, flagged, detection.suggested[flagged], device)
         findings = find_others(workspace, train, detection.signals, flagged, device)
@@ -70,8 +71,9 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
     shown["opponents_suggested"] = pa.array(speakers.opponents_suggested, pa.float32())
     write_table(workspace.flags, pa.table(shown, schema=FLAGS), FLAGS, metadata)
     write_table(workspace.findings, pa.Table.from_pylist(findings, FINDINGS), FINDINGS, metadata)
-    found = metrics(detection.probability, flagged, findings)
-    write_json(workspace.flag_metrics, {**found, "verdicts": detection.lessons.described()})
+    found = metrics(np.where(settled, 0.0, detection.probability), flagged, findings)
+    learned = {"validation_trusted": detection.signals.validation_trusted, "verdicts": detection.lessons.described()}
+    write_json(workspace.flag_metrics, {**found, **learned})
     return Work(len(train), str(device))
 
 
@@ -106,7 +108,13 @@ def how_many(probability: np.ndarray, settings: Flag) -> int:
 
 
 def metrics(probability: np.ndarray, flagged: np.ndarray, findings: list[Finding]) -> dict[str, object]:
-    """What `dvc metrics` compares: how much was flagged, and how much of it is expected to be wrong."""
+    """What `dvc metrics` compares: how much was flagged, and how much of it is expected to be wrong.
+
+    Args:
+        probability: of an error that nobody has answered for, [N].
+        flagged: positions of the flags.
+        findings: of other kinds.
+    """
     kinds = Counter(finding["kind"] for finding in findings)
     precision = {"expected_precision": float(probability[flagged].mean())} if len(flagged) else {}
     return {

@@ -35,10 +35,11 @@ NAME = re.compile(r"[0-9a-f]{16}\.parquet")
 
 @dataclass(frozen=True)
 class Group:
-    """The training examples of a class (`column` is None) or of a value of a slice.
+    """The training examples that came with one label (`column` is None) or that have one value of a slice.
 
     Attributes:
         expected_errors: sum of the error probabilities of all of them, flagged or not, but for those that are judged.
+        found_wrong: labels that a review has mended.
     """
 
     column: str | None
@@ -46,6 +47,7 @@ class Group:
     examples: int
     flagged: int
     expected_errors: float
+    found_wrong: int = 0  # not in records of older versions
 
     @property
     def key(self) -> tuple[str | None, str]:
@@ -58,8 +60,8 @@ class Group:
 
     @property
     def rate(self) -> float:
-        """Share of the labels that are expected to be wrong."""
-        return min(1.0, self.expected_errors / self.examples)
+        """Share of the labels that came wrong, found or expected: to mend some does not change it."""
+        return min(1.0, (self.expected_errors + self.found_wrong) / self.examples)
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,12 @@ def record(workspace: Workspace, now: datetime | None = None) -> Run:
     """
     identity = run_identity(workspace)
     path = _path(workspace, identity)
-    judged = _judged(workspace)
-    table, groups = _examples(workspace, judged), _groups(workspace, judged)
-    run = Run(identity, now or datetime.now(UTC), _accuracy(workspace), groups, _verdicts(workspace))
+    applied = _applied(workspace)
+    judged = _judged(workspace) | applied.keys()
+    wrong = {example_id for example_id, verdict in applied.items() if verdict != "keep"}
+    table, groups = _examples(workspace, judged), _groups(workspace, judged, wrong)
+    verdicts = dict(sorted(Counter(applied.values()).items()))
+    run = Run(identity, now or datetime.now(UTC), _accuracy(workspace), groups, verdicts)
     if path.exists():
         known = _read_run(path)
         if _without_time(known) == _without_time(run) and read_examples(workspace, identity).equals(table):
@@ -186,32 +191,39 @@ def _accuracy(workspace: Workspace) -> dict[str, float]:
     return {split: float(right[splits == split].mean()) for split in SPLITS if (splits == split).any()}
 
 
-def _groups(workspace: Workspace, judged: Set[str]) -> list[Group]:
-    """Every class, and of every slice the most frequent values that are large enough to have a rate."""
+def _groups(workspace: Workspace, judged: Set[str], wrong: Set[str]) -> list[Group]:
+    """Every class, and of every slice the most frequent values that are large enough to have a rate.
+
+    Args:
+        workspace: after a run.
+        judged: ids of the examples whose label somebody has answered for.
+        wrong: those of them whose label was wrong.
+    """
     signals = read_table(workspace.signals, ["example_id", "error_probability"])
     probability = dict(zip(signals["example_id"].to_pylist(), signals["error_probability"].to_pylist(), strict=True))
     flagged = set(read_table(workspace.flags, ["example_id"])["example_id"].to_pylist())
     path = workspace.split("train")
     slices = [name for name in pq.read_schema(path).names if name.startswith(SLICE)]
-    training = read_table(path, ["example_id", "label", *slices])
+    training = read_table(path, ["example_id", "given_label", *slices])
     ids = training["example_id"].to_pylist()
 
     def count(name: str | None, column: str, smallest: int, most: int | None) -> list[Group]:
         values = ["missing" if value is None else value for value in training[column].to_pylist()]
-        total, suspect, errors = Counter(values), Counter[str](), defaultdict[str, float](float)
+        total, suspect, found, errors = Counter(values), Counter[str](), Counter[str](), defaultdict[str, float](float)
         for example_id, value in zip(ids, values, strict=True):
             suspect[value] += example_id in flagged
+            found[value] += example_id in wrong
             errors[value] += 0.0 if example_id in judged else probability[example_id]
         chosen = sorted((value for value in total if total[value] >= smallest), key=lambda v: (-total[v], v))[:most]
-        return [Group(name, v, total[v], suspect[v], errors[v]) for v in sorted(chosen)]
+        return [Group(name, v, total[v], suspect[v], errors[v], found[v]) for v in sorted(chosen)]
 
-    groups = count(None, "label", 1, None)
+    groups = count(None, "given_label", 1, None)
     for column in slices:
         groups += count(column.removeprefix(SLICE), column, SMALLEST, MOST)
     return groups
 
 
-def _verdicts(workspace: Workspace) -> dict[str, int]:
-    outcomes = read_table(workspace.applied_verdicts, ["verdict", "outcome"]).to_pylist()
-    counted = Counter(row["verdict"] for row in outcomes if row["outcome"] == APPLIED)
-    return {str(verdict): counted[verdict] for verdict in sorted(counted)}
+def _applied(workspace: Workspace) -> dict[str, str]:
+    """What prepare applied, by example."""
+    rows = read_table(workspace.applied_verdicts, ["example_id", "verdict", "outcome"]).to_pylist()
+    return {row["example_id"]: row["verdict"] for row in rows if row["outcome"] == APPLIED}

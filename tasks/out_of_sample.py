@@ -132,14 +132,21 @@ class Belief:
 class Witnesses:
     """Sources of class probabilities, weighed by how well they read the validation examples.
 
+    How labels go wrong is learned from the labels as they came, those included that a review has mended since: what is
+    left of the errors in a set that was mended in part would tell of too few.
+
     Args:
         given: labels of the training examples as they stand there, class indices, [N].
         held_out: those of the validation examples, [V].
         half: of the training examples, bool [N]; see `influence.detection.learn_error_model`.
+        came: labels of the training examples before any verdict, [N]; None: as they stand.
     """
 
-    def __init__(self, given: np.ndarray, held_out: np.ndarray, half: np.ndarray) -> None:
+    def __init__(
+        self, given: np.ndarray, held_out: np.ndarray, half: np.ndarray, came: np.ndarray | None = None
+    ) -> None:
         self.given, self.labels, self.half = given, held_out, half
+        self.came = given if came is None else came
         self._train: list[np.ndarray] = []
         self._held_out: list[np.ndarray] = []
 
@@ -155,11 +162,11 @@ class Witnesses:
         self._held_out.append(held_out)
 
     def trust_validation(self) -> bool:
-        """Whether validation labels are read better than training labels: else they are taken to be as wrong.
+        """Whether validation labels are read better than training labels as they came: else they are as wrong.
 
         It has a meaning as long as no source has seen the training labels it speaks of.
         """
-        return read_better(self._one_opinion(), self.labels, self._train, self.given)
+        return read_better(self._one_opinion(), self.labels, self._train, self.came)
 
     def belief(self, trusted: bool) -> Belief:
         """What all sources added so far say together.
@@ -175,7 +182,7 @@ class Witnesses:
         else:  # one opinion an example: the errors of one example are not to be counted as several
             evidence = fit_class_evidence(self._one_opinion(), self.labels)
         classes = evidence.probabilities(self._train)
-        errors = learn_error_model(classes, self.given, self.half)
+        errors = learn_error_model(classes, self.came, self.half)
         return Belief(classes, errors, errors.posterior(classes, self.given)[0])
 
     def _one_opinion(self) -> list[np.ndarray]:

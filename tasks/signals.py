@@ -47,6 +47,7 @@ class Signals:
         out_of_fold: probabilities by top layers that have not seen the example, [N, C]; None: not asked for.
         neighbours: nearest training examples of the training examples.
         radius: distance below which two examples are near-duplicates.
+        validation_trusted: whether the validation labels were taken to be right; see `Witnesses.trust_validation`.
         features: of the training examples, [N, D], on the device.
     """
 
@@ -57,6 +58,7 @@ class Signals:
     neighbours: Neighbours
     radius: float
     features: Tensor
+    validation_trusted: bool
 
 
 def gather_signals(workspace: Workspace, train: Split, settings: Flag, seed: int, device: torch.device) -> Signals:
@@ -78,7 +80,8 @@ def gather_signals(workspace: Workspace, train: Split, settings: Flag, seed: int
     distances = neighbours.distances.cpu().numpy()
     radius = duplicate_radius(distances[:, 0])
 
-    witnesses = Witnesses(own.labels, held_out.labels, half=fold % 2 == 0)
+    came = _labels_that_came(workspace, train)
+    witnesses = Witnesses(own.labels, held_out.labels, half=fold % 2 == 0, came=came)
     voters, out_of_fold = min(settings.neighbours, len(train) - 1), None
     witnesses.add(
         smoothed_votes(votes.cpu().numpy(), voters), smoothed_votes(held_out_votes.cpu().numpy(), voters)[None]
@@ -112,7 +115,7 @@ def gather_signals(workspace: Workspace, train: Split, settings: Flag, seed: int
     }
     if out_of_fold is not None:
         columns["confident_learning"] = confident_learning(out_of_fold, own.labels)
-    return Signals(columns, votes.cpu().numpy(), posterior, out_of_fold, neighbours, radius, features)
+    return Signals(columns, votes.cpu().numpy(), posterior, out_of_fold, neighbours, radius, features, trusted)
 
 
 def load_predictions(workspace: Workspace, split: SplitName, train: Split) -> Predictions:
@@ -156,6 +159,13 @@ def _of(workspace: Workspace, train: Split, table: pa.Table) -> pa.Table:
             f"{workspace.split('train')} was prepared anew since the model's artifacts: rerun train and score"
         )
     return table
+
+
+def _labels_that_came(workspace: Workspace, train: Split) -> np.ndarray:
+    """Class indices of the training examples as the data gave them, before any verdict, [N]."""
+    index = {label: position for position, label in enumerate(train.encoding.classes)}
+    given = _of(workspace, train, read_table(workspace.split("train"), ["example_id", "given_label"]))["given_label"]
+    return np.array([index[label] for label in given.to_pylist()], dtype=np.int64)
 
 
 def _mean_margins(workspace: Workspace, train: Split) -> np.ndarray:

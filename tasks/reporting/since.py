@@ -19,7 +19,7 @@ VALUES_SHOWN = 12  # classes, and values of each slice: those that changed most
 
 @dataclass(frozen=True)
 class Trend:
-    """The expected share of wrong labels in a class or a slice.
+    """The share of labels that came wrong in a class or a slice, found or expected.
 
     Attributes:
         group: as the last run has it.

@@ -70,6 +70,24 @@ def test_what_a_review_settled_is_no_longer_expected_to_be_wrong(workspace: Work
     assert (before.verdicts, after.verdicts) == ({}, {"keep": 1})
 
 
+def test_to_mend_a_label_is_no_change_of_what_came(workspace: Workspace) -> None:
+    before, first = history.record(workspace, START), queue.build(workspace)[0]
+    table = pq.read_table(workspace.split("train"))
+    place = table["example_id"].to_pylist().index(first.example_id)
+    labels = table["label"].to_pylist()
+    labels[place] = first.suggested_label
+    position = table.schema.get_field_index("label")
+    pq.write_table(table.set_column(position, table.schema.field("label"), [labels]), workspace.split("train"))
+    row = {"example_id": first.example_id, "split": "train", "verdict": "relabel", "outcome": "applied"}
+    write_table(workspace.applied_verdicts, pa.Table.from_pylist([row], APPLIED), APPLIED)
+    groups = [[group for group in run.groups if group.column is None] for run in (before, history.record(workspace))]
+    for old, new in zip(*groups, strict=True):
+        one = int(new.value == first.given_label)
+        assert (new.key, new.examples, new.found_wrong) == (old.key, old.examples, one)
+        rise = one * (1 - (first.error_probability or 0.0)) / new.examples
+        assert new.rate - old.rate == pytest.approx(rise, abs=1e-9)
+
+
 def test_to_write_it_down_again_changes_nothing(workspace: Workspace) -> None:
     run = history.record(workspace, START)
     path = workspace.history / f"{run.identity}.parquet"

@@ -60,6 +60,24 @@ def test_validation_labels_as_wrong_as_those_of_training_are_seen_through() -> N
     assert 1.0 - witnesses.belief(trusted=True).posterior[np.arange(3000), given].mean() < 0.05  # misled
 
 
+def test_what_was_mended_is_still_counted_among_the_errors() -> None:
+    """The labels that nobody mended are as wrong as before, and as probably wrong."""
+    rng = np.random.default_rng(0)
+    truth, held_out = rng.integers(2, size=4000), rng.integers(2, size=1500)
+    came = np.where(rng.random(4000) < 0.2, 1 - truth, truth)
+    mended = rng.random(4000) < 0.9
+    now, rest = np.where(mended, truth, came), ~mended
+    expected = {}
+    for name, known in (("with", came), ("without", None)):
+        witnesses = Witnesses(now, held_out, np.arange(4000) % 2 == 0, known)
+        witnesses.add(opinion(truth, np.random.default_rng(1)), opinion(held_out, np.random.default_rng(2))[None])
+        assert witnesses.trust_validation() is (name == "with")
+        posterior = witnesses.belief(trusted=True).posterior
+        expected[name] = 1.0 - posterior[np.arange(4000), now][rest].mean()
+    assert expected["with"] == pytest.approx((came != truth)[rest].mean(), abs=0.03)
+    assert expected["without"] < 0.12
+
+
 def test_what_validation_teaches_is_asked_of_those_that_have_not_seen_the_example() -> None:
     rng = np.random.default_rng(0)
     held_out_labels, fold = rng.integers(2, size=60), np.arange(60) % 3

@@ -23,6 +23,7 @@ def signals(votes: np.ndarray, unseen: np.ndarray | None = None, **columns: np.n
         nowhere,
         0.1,
         torch.zeros(count, 1),
+        True,
     )
 
 

@@ -120,7 +120,7 @@ def test_drift_is_told_on_the_page_and_in_the_metrics(make_workspace: MakeWorksp
     (alert,) = metrics["drift"]
     assert alert["group"] == "<i>bad</i>" and alert["now"] == pytest.approx(0.9)
     assert page.count('<li class="drifted">') == 1 and "<i>" not in page
-    assert "The share of labels expected to be wrong rose from" in page
+    assert "The share of labels that came wrong, found or expected, rose from" in page
 
 
 def test_of_many_groups_those_that_changed_most_are_shown(make_workspace: MakeWorkspace) -> None:
