@@ -1,13 +1,19 @@
-"""What all tests share: a real browser, and children that hear Ctrl-C."""
+"""What all tests share: a real browser, a real object store, and children that hear Ctrl-C."""
 
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parent / "storage"))  # for `bucket`
+from bucket import Bucket, environment, served
 
 QUIET = [
     "--no-sandbox",
@@ -38,3 +44,25 @@ def browser() -> Iterator[Browser]:
         opened = playwright.chromium.launch(executable_path=executable, args=QUIET)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """The address of an S3 server on loopback."""
+    with served() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A bucket, which s3:// finds in this test and in the processes it starts."""
+    import boto3
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()  # they keep the credentials of the test before
+    for name, value in environment(object_store).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    made = Bucket(f"bucket-{uuid4().hex[:12]}", boto3.client("s3"))
+    made.client.create_bucket(Bucket=made.name)
+    return made

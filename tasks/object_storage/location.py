@@ -59,7 +59,7 @@ def connect(url: str) -> tuple[Any, str]:
 
     require_sound(url)
     with told(url):
-        system, path = url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
+        system, path = url_to_fs(url, use_listings_cache=False)
     return system, path.rstrip("/")
 
 
