@@ -7,6 +7,7 @@ import typer
 
 # Heavy modules are imported by the command that needs them, so that --help is there at once.
 from flows.browser import open_page
+from tasks.errors import UserError
 from tasks.workspace import HeldOut, Workspace
 
 if TYPE_CHECKING:
@@ -16,16 +17,29 @@ Open = Annotated[bool, typer.Option("--open", help="Open the page in the browser
 
 
 def explain(
-    example: Annotated[str, typer.Argument(metavar="ID", help="example_id of the example to explain.")],
+    example: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="example_id to explain; with --frozen-model also a file of new examples."),
+    ],
     k: Annotated[int, typer.Option("--k", min=1, help="Helpful and harmful training examples to show.")] = 10,
+    frozen: Annotated[
+        bool, typer.Option("--frozen-model", help="Answer by the gradient index: at once, and approximately.")
+    ] = False,
     show: Open = False,
 ) -> None:
     """Show the training examples that helped and harmed one example most.
 
     \b
     influence explain 5f3a9c02d1e4 --k 5 --open
+    influence index && influence explain new.csv --frozen-model
     """
     workspace, parameters = _workspace()
+    if frozen:
+        from flows.terminal import print_answers
+        from tasks.frozen import explain_frozen
+
+        print_answers(explain_frozen(workspace, parameters, example, k))
+        return
     from flows.terminal import print_explanation
     from tasks.explain import explain as compute
     from tasks.reporting.explanation import write_explanation
@@ -111,6 +125,57 @@ def compare(
     _tell(write_comparison(found), show)
 
 
+def index(
+    coordinates: Annotated[
+        int | None, typer.Option(min=1, help="Kept of each gradient; left out: index.coordinates of params.yaml.")
+    ] = None,
+) -> None:
+    """Build the gradient index, by which `explain --frozen-model` answers new queries at once.
+
+    It keeps the leading coordinates of every training gradient in the eigenbasis of the curvature, and measures how
+    many of the exact top training examples it finds. Built again, only what has changed is computed.
+
+    \b
+    influence index
+    influence index --coordinates 4096
+    """
+    workspace, parameters = _workspace()
+    from tasks.index import build
+
+    if coordinates is not None:
+        chosen = parameters.index.model_copy(update={"coordinates": coordinates})
+        parameters = parameters.model_copy(update={"index": chosen})
+    build(workspace, parameters)
+
+
+def score(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="New rows, of the kind that prepare.source describes.")],
+    frozen: Annotated[
+        bool, typer.Option("--frozen-model", help="Keep weights, curvature and solved queries as they are.")
+    ] = False,
+) -> None:
+    """Score new rows as training examples without training on them: which would harm, which would help?
+
+    \b
+    influence score new.csv --frozen-model
+    """
+    if not frozen:
+        raise UserError(
+            "rows that the model is to learn from belong into the data and take `influence run`; "
+            "`influence score FILE --frozen-model` scores them at the model as it is"
+        )
+    workspace, parameters = _workspace()
+    from tasks.new_rows import score_new_rows
+
+    found = score_new_rows(workspace, parameters, file)
+    print(
+        f"{found.harmful:,} of {found.rows:,} rows would raise the loss of the misread validation examples, were they "
+        "added to training"
+    )
+    print(f"Row by row: {found.own.resolve()}")
+    print(f"For every query of the run: {found.top.resolve()}")
+
+
 def _workspace() -> tuple[Workspace, "Parameters"]:
     """The current folder, with its own modules importable.
 
@@ -138,4 +203,4 @@ def _tell(page: Path, show: bool) -> None:
         open_page(page)
 
 
-QUESTIONS = (explain, slices, audit, compare)
+QUESTIONS = (explain, index, score, slices, audit, compare)

@@ -8,11 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.summary import as_table, facts_table, summarise
+from tasks.frozen import Answer, Answers
 from tasks.reporting.auditing import Audit, headline
 from tasks.reporting.comparison import Comparison, Side
 from tasks.reporting.explanation import Explanation, Neighbour
 from tasks.reporting.formatting import nats, scaled
 from tasks.reporting.slicing import Part, Slices, findings
+
+SHOWN = 3  # queries of a file whose answers are printed
 
 
 def print_summary(root: Path, outcomes: dict[str, str]) -> None:
@@ -27,18 +30,41 @@ def print_summary(root: Path, outcomes: dict[str, str]) -> None:
 def print_explanation(explanation: Explanation) -> None:
     """One query, and the training examples that helped and harmed it."""
     console = Console(highlight=False)
-    console.print(
-        Text(
-            f"{explanation.query_id} ({explanation.split}): label {explanation.label}, predicted "
-            f"{explanation.predicted}, loss {explanation.loss:.4f} nats"
-        )
-    )
-    for title, neighbours in (("Helpful", explanation.helpful), ("Harmful", explanation.harmful)):
-        console.print(_neighbours(title, neighbours))
+    _print_query(console, explanation)
     console.print(
         f"Influence: predicted change of the query's loss, in nats, if the example were left out of training. "
         f"Damping {explanation.damping:.3g}, relative residual {explanation.residual:.2g}."
     )
+
+
+def print_answers(found: Answers) -> None:
+    """The first queries that the index has answered, and how far to trust it."""
+    console = Console(highlight=False)
+    for answer in found.answers[:SHOWN]:
+        _print_query(console, answer)
+    count = len(found.answers)
+    recalled = " and ".join(f"{share:.1%} of those by {of}" for of, share in found.index.recall.items())
+    console.print(
+        f"Influence: predicted change of a query's loss, in nats, if the example were left out of training, at the "
+        f"frozen model. Damping {found.index.damping:.3g}. Approximate: of the exact top training examples of the "
+        f"run's queries the index finds {recalled}."
+    )
+    if found.outdated:
+        console.print("The training set has changed since the index was built: `influence index` takes the change in.")
+    shown = f", {SHOWN} of them shown" if count > SHOWN else ""
+    console.print(f"Queries: {count:,}{shown}; {found.seconds / count:.2g} s each.")
+    print(f"Table: {found.table.resolve()}")
+
+
+def _print_query(console: Console, query: Explanation | Answer) -> None:
+    console.print(
+        Text(
+            f"{query.query_id} ({query.split}): label {query.label}, predicted {query.predicted}, "
+            f"loss {query.loss:.4f} nats"
+        )
+    )
+    for title, neighbours in (("Helpful", query.helpful), ("Harmful", query.harmful)):
+        console.print(_neighbours(title, neighbours))
 
 
 def _neighbours(title: str, neighbours: list[Neighbour]) -> Table:

@@ -54,11 +54,21 @@ TOP = pa.schema(
         ("rank", pa.int32()),  # 1 is the strongest of its tail
     ]
 )
+NEW_ROWS = pa.schema(
+    [
+        ("example_id", pa.string()),
+        ("label", pa.string()),
+        ("predicted", pa.string()),
+        ("loss", pa.float32()),  # nats
+        ("self_influence", pa.float32()),  # nats
+        ("influence_on_errors", pa.float32()),  # nats, on all misread validation examples together; positive is helpful
+    ]
+)
 ANSWERS = pa.schema(
     [
         ("query_id", pa.string()),
         ("model", pa.string()),  # fingerprint of the training set, the weights and the curvature
-        ("split", pa.string()),  # that holds the query
+        ("split", pa.string()),  # that holds the query; `new` where none does
         ("label", pa.string()),
         ("predicted", pa.string()),
         ("loss", pa.float32()),  # of the query, nats

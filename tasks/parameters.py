@@ -246,6 +246,14 @@ class Explain(Section):
     k: Annotated[int, Field(ge=1)] = 10  # helpful and harmful training examples told of each
 
 
+class Index(Section):
+    """The gradient index of `influence index`; no stage."""
+
+    coordinates: Annotated[int, Field(ge=1)] = 1024  # kept of each gradient: more cost bytes and find more
+    precision: Literal["int8", "float16", "float32"] = "int8"  # of a coordinate
+    shards: Annotated[int, Field(ge=1, le=1000)] = 256  # files; a changed row costs one of them
+
+
 class Parameters(Section):
     """The whole of params.yaml."""
 
@@ -260,6 +268,7 @@ class Parameters(Section):
     flag: Flag = Flag()
     report: Report = Report()
     explain: Explain = Explain()
+    index: Index = Index()
 
 
 def load_parameters(path: Path) -> Parameters:

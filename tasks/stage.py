@@ -38,7 +38,7 @@ def main(stage: str, function: StageFunction) -> None:
         check_version(parameters)
         with (
             disk.told(),
-            _exclusive(workspace.work / f"{stage}.lock", stage),
+            exclusive(workspace.work / f"{stage}.lock", stage),
             journal.stage_journal(workspace.work, stage),
         ):
             start = time.monotonic()
@@ -70,7 +70,7 @@ def check_version(parameters: Parameters) -> None:
 
 
 @contextlib.contextmanager
-def _exclusive(path: Path, stage: str) -> Iterator[None]:
+def exclusive(path: Path, stage: str) -> Iterator[None]:
     """Only one process at a time runs a stage of a workspace; the kernel frees the lock when it dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:

@@ -155,6 +155,14 @@ class Workspace:
     def audit_page(self) -> Path:
         return self.root / "audit/index.html"
 
+    @property
+    def index(self) -> Path:
+        """What the gradient index is; its shards lie beside it."""
+        return self.root / "index/index.json"
+
+    def index_shard(self, name: str) -> Path:
+        return self.root / "index" / f"{name}.arrow"
+
     # not tracked: progress that a killed run left behind, locks, timings
     @property
     def work(self) -> Path:
