@@ -14,6 +14,7 @@ from tasks.identity import example_ids, split_keys
 from tasks.labels import require_known, require_present, resolve_classes
 from tasks.located import Located, located
 from tasks.parameters import Parameters, Prepare, TableSource
+from tasks.progress import Progress
 from tasks.reviews import store
 from tasks.reviews.applying import apply, describe
 from tasks.sources import Examples, input_paths, read
@@ -59,8 +60,9 @@ def _run(workspace: Workspace, parameters: Parameters, data: Located) -> Work:
         corruption.kind,
         stored_inputs(inputs["train"], encoding, workspace.split("train")) if corruption.kind == "feature" else None,
     )
+    progress = Progress("prepare", sum(map(len, splits.values())), "rows")
     tables = {
-        name: _table(examples, given if name == "train" else examples.labels, inputs[name])
+        name: _table(examples, given if name == "train" else examples.labels, inputs[name], progress)
         for name, examples in splits.items()
     }
     tables, outcomes = apply(tables, verdicts, classes)
@@ -102,14 +104,16 @@ def read_splits(files: Located, prepare: Prepare, seed: int) -> tuple[dict[Split
     return splits, classes
 
 
-def _table(examples: Examples, labels: list[str], inputs: pa.Array) -> pa.Table:
+def _table(examples: Examples, labels: list[str], inputs: pa.Array, progress: Progress) -> pa.Table:
+    shown = []
+    for block in displays(examples.inputs):
+        shown.append(pa.array(block, pa.string()))
+        progress.advance(len(block), "made readable")
     return pa.table(
         {
             "example_id": pa.array(examples.ids, pa.string()),
             "input": inputs,
-            "display": pa.chunked_array(
-                [pa.array(block, pa.string()) for block in displays(examples.inputs)], pa.string()
-            ),
+            "display": pa.chunked_array(shown, pa.string()),
             "label": pa.array(labels, pa.string()),
             "given_label": pa.array(labels, pa.string()),
             **{f"slice_{name}": pa.array(values, pa.string()) for name, values in examples.slices.items()},
