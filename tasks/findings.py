@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from influence.detection import nearest_neighbours, outliers
 from tasks.artifacts import read_table
 from tasks.dataset import Split
+from tasks.progress import Progress
 from tasks.signals import Signals, load_predictions
 from tasks.workspace import HeldOut, Workspace
 
@@ -46,7 +47,9 @@ def _leaks(workspace: Workspace, train: Split, signals: Signals, split: HeldOut,
     own = load_predictions(workspace, split, train)
     if not len(own.labels):
         return []
-    nearest = nearest_neighbours(signals.features, 1, torch.from_numpy(own.features).to(device))
+    progress = Progress(f"flag: {split} examples that repeat a training example", len(own.labels))
+    features = torch.from_numpy(own.features).to(device)
+    nearest = nearest_neighbours(signals.features, 1, features, on_batch=progress.advance)
     distance, other = nearest.distances[:, 0].cpu().numpy(), nearest.indices[:, 0].cpu().numpy()
     ids = own.table["example_id"].to_pylist()
     return [
