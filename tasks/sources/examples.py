@@ -48,6 +48,7 @@ class Examples:
 
     def take(self, rows: np.ndarray) -> "Examples":
         """The examples at these positions, in this order."""
+        whole = self.origin  # not `self`: the parts need not keep alive what they were taken from
         return Examples(
             labels=[self.labels[row] for row in rows],
             inputs=take_inputs(self.inputs, rows),
@@ -55,7 +56,7 @@ class Examples:
             slices={name: [values[row] for row in rows] for name, values in self.slices.items()},
             classes=self.classes,
             contents=None if self.contents is None else [self.contents[row] for row in rows],
-            origin=lambda row: self.origin(int(rows[row])),
+            origin=lambda row: whole(int(rows[row])),
         )
 
 

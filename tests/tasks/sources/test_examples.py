@@ -1,5 +1,7 @@
+import gc
 import json
 import tracemalloc
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -39,3 +41,13 @@ def test_a_long_table_is_never_all_there_as_objects_of_python(monkeypatch: pytes
     tracemalloc.stop()
     assert found == 8 * columns
     assert peak < rows * columns * (24 + 8)  # what its numbers alone take as floats of Python, in lists
+
+
+def test_a_part_does_not_keep_alive_what_it_was_taken_from() -> None:
+    whole = examples.Examples(["a", "b", "c"], FRAME.copy(), origin=lambda row: f"line {row}")
+    left = weakref.ref(whole.inputs)
+    part = whole.take(np.array([2, 0])).take(np.array([0]))
+    del whole
+    gc.collect()
+    assert part.origin(0) == "line 2" and part.labels == ["c"]
+    assert left() is None
