@@ -62,7 +62,8 @@ def run_stage(stage: str, workspace: Path, table: Path, limit: int, threads: int
     watcher = _Watcher(process.pid, workspace)
     watcher.start()
     assert process.stdout is not None
-    lines, silence, last = [], 0.0, before
+    lines: list[str] = []
+    silence, last = 0.0, before
     for line in process.stdout:
         now = time.monotonic()
         silence, last = max(silence, now - last), now
