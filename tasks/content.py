@@ -16,8 +16,10 @@ def content_key(split: Split, rows: np.ndarray | None = None, labelled: bool = T
     """
     rows = np.arange(len(split)) if rows is None else rows
     inputs = split.inputs[rows]
-    sparse = isinstance(inputs, scipy.sparse.csr_matrix)
-    arrays = [inputs.indptr, inputs.indices, inputs.data] if sparse else [inputs]
+    if isinstance(inputs, scipy.sparse.csr_matrix):
+        arrays = [np.asarray(part) for part in (inputs.indptr, inputs.indices, inputs.data)]
+    else:
+        arrays = [inputs]
     if labelled:
         arrays.append(split.labels.numpy()[rows])
     found = hashlib.sha256()

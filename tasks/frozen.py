@@ -142,8 +142,8 @@ def _answers(
             if place >= 0:
                 at = int(np.searchsorted(starts, place, side="right")) - 1
                 shard, row = shards[at], place - int(starts[at])
-                columns = (shard.ids, shard.labels, shard.predicted)
-                found.append(Neighbour(*(column[row].as_py() for column in columns), value))
+                example_id, label, own = (part[row].as_py() for part in (shard.ids, shard.labels, shard.predicted))
+                found.append(Neighbour(example_id, label, own, value))
         return found
 
     for first in range(0, len(queries), size):
