@@ -71,7 +71,7 @@ def import_answers(
 
     replies = {"csv": csv_file.read, "label-studio": label_studio.read}[_form(file, form)](file)
     added = bring(Workspace(Path()), file, replies, reviewer)
-    print(f"{added:,} verdicts added; {len(replies) - added:,} of {len(replies):,} answers were there already, or older")
+    print(f"{added:,} verdicts added; {len(replies) - added:,} of {len(replies):,} answers are known or outdated")
     if added:
         print("They are applied by the next `influence run`.")
 

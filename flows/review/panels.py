@@ -1,12 +1,9 @@
 """The parts of the page that show data, as HTML: jinja2 escapes every value, and nothing is loaded."""
 
 from collections.abc import Mapping
-from functools import cache
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from flows.review.filters import KINDS, counted_verdicts
-from tasks.reporting import formatting
+from tasks.reporting import formatting, templating
 from tasks.reviews.queue import Item
 from tasks.reviews.showing import Shown
 from tasks.reviews.verdict import Verdict
@@ -14,7 +11,7 @@ from tasks.reviews.verdict import Verdict
 REASON_LIMIT = 1_000  # characters
 SNIPPET_LIMIT = 320  # characters of a text shown as evidence
 DIFFERENCES = 6  # fields of a row shown as evidence
-FOLDER = "templates"
+PACKAGE = "flows.review"
 
 
 def heading(item: Item, step: int, position: int, shown: int, with_verdicts: bool) -> str:
@@ -68,12 +65,12 @@ def progress(judged: int, asked: int, facts: list[tuple[str, str]]) -> str:
 
 def style() -> str:
     """The style sheet of all parts."""
-    return f"<style>{_source('page.css')}</style>"
+    return f"<style>{templating.source(PACKAGE, 'page.css')}</style>"
 
 
 def keys() -> str:
     """The script that presses the buttons whose key is typed. It holds nothing from the data."""
-    return f"<script>{_source('keys.js')}</script>"
+    return f"<script>{templating.source(PACKAGE, 'keys.js')}</script>"
 
 
 def in_words(verdict: Verdict) -> str:
@@ -95,26 +92,4 @@ def differences(shown: Shown, other: Shown) -> tuple[list[tuple[str, str]], int]
 
 
 def _render(template: str, **values: object) -> str:
-    return _environment().get_template(template).render(**values)
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("flows.review", FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in ("count", "percent", "visible", "name"):
-        environment.filters[name] = getattr(formatting, name)
-    return environment
-
-
-@cache
-def _source(name: str) -> str:
-    """A file of this package, as it stands."""
-    loader = _environment().loader
-    assert loader is not None
-    return loader.get_source(_environment(), name)[0]
+    return templating.environment(PACKAGE).get_template(template).render(**values)

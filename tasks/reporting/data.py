@@ -100,7 +100,8 @@ class ReportData:
     flags: list[Flag]
     cards: list[Flag]  # those of the flags that are shown with their evidence
     expected_errors: float  # among the flags that nobody has judged
-    estimated_errors: float  # in the whole training set, judged or not
+    estimated_errors: float  # in the whole training set, but for what is judged
+    validation_trusted: bool  # whether the validation labels were taken to be right
     shared: dict[str, float]  # by signal, the share of the flags that it would have listed too
     since: Since
     pairs: list[tuple[str, str, int]]  # given label, suggested label, flags; the most frequent first

@@ -62,6 +62,7 @@ def gather(workspace: Workspace, parameters: Parameters, run: Run) -> ReportData
         cards=cards,
         expected_errors=float(sum(flag.error_probability for flag in flags if not flag.judged)),
         estimated_errors=sum(group.expected_errors for group in run.groups if group.column is None),
+        validation_trusted=read_json(workspace.flag_metrics)["validation_trusted"],
         shared=shared(scores, flagged),
         since=since,
         pairs=_pairs(flags),

@@ -2,18 +2,17 @@
 
 import base64
 import hashlib
-from functools import cache
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tasks.reporting import figures, formatting, summary
+from tasks.reporting import figures, summary, templating
 from tasks.reporting.data import ReportData
 from tasks.reporting.exhibits import Gallery
 from tasks.reporting.flag_table import table
 
+PACKAGE = "tasks"
 DETECTOR_NAMES = {
     "flags": "This list",
     "loss": "Loss",
@@ -52,6 +51,7 @@ def render_report(data: ReportData) -> str:
         headline=summary.headline(data),
         where_to_stop=summary.where_to_stop(data),
         verdict=summary.detection_verdict(data),
+        validation_labels=summary.validation_labels(data),
         gained=summary.gained(data.since),
         most_confused=summary.most_confused(data),
         detector_names=DETECTOR_NAMES,
@@ -78,7 +78,8 @@ def render_page(template: str, gallery: Gallery, **values: Any) -> str:
 def _render(template: str, script: Markup | None, **values: Any) -> str:
     style = _asset("page.css")
     policy = content_security_policy(style, script)
-    return _environment().get_template(template).render(style=style, script=script, policy=policy, **values)
+    page = templating.environment(PACKAGE).get_template(template)
+    return page.render(style=style, script=script, policy=policy, **values)
 
 
 def content_security_policy(style: str, script: str | None) -> str:
@@ -98,26 +99,9 @@ def _hash_source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("tasks", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in ("count", "percent", "number", "signed", "scaled", "nats", "points", "visible", "name"):
-        environment.filters[name] = getattr(formatting, name)
-    return environment
-
-
-@cache
 def _asset(name: str) -> Markup:
-    """A file of this package, trusted as it stands; none of them holds anything from the data."""
-    loader = _environment().loader
-    assert loader is not None
-    return Markup(loader.get_source(_environment(), name)[0])
+    """A file of this package, trusted as it stands."""
+    return Markup(templating.source(PACKAGE, name))
 
 
 def _median(values: np.ndarray) -> float | None:

@@ -65,6 +65,20 @@ def detection_verdict(data: ReportData) -> str | None:
     )
 
 
+def validation_labels(data: ReportData) -> str:
+    """Whether the flags could lean on the validation labels, and what follows where they could not."""
+    if data.validation_trusted:
+        return (
+            "The labels of the validation set were taken to be right: they agree better with what was not trained on "
+            "them than the labels of training do."
+        )
+    return (
+        "The labels of the validation set look as wrong as those of training, so they tell less of what a right label "
+        "looks like: probabilities are then less exact, and errors that look like hard examples are missed. To mend "
+        "labels of the validation set helps the flags of the next run."
+    )
+
+
 def most_confused(data: ReportData) -> str | None:
     """The commonest mistake among the flags."""
     if not data.pairs:

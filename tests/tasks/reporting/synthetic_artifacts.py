@@ -73,6 +73,7 @@ class Recipe:
     held_out: int = 60
     planted: int = 30
     flagged: int = 30
+    validation_trusted: bool = True
     evidence: int = 5
     classes: list[str] = field(default_factory=lambda: list(CLASSES))
     texts: list[str] = field(default_factory=list)
@@ -333,7 +334,7 @@ def _write_flags(workspace, recipe, ids, labels, model, neighbours):  # type: ig
     columns["evidence_against"] = pa.array([evidence(i, False) for i in chosen], pa.list_(pa.string()))
     write_table(workspace.flags, pa.table(columns), FLAGS)
     write_table(workspace.findings, pa.Table.from_pylist(_findings(recipe, ids), FINDINGS), FINDINGS)
-    write_json(workspace.flag_metrics, {"flagged": recipe.flagged})
+    write_json(workspace.flag_metrics, {"flagged": recipe.flagged, "validation_trusted": recipe.validation_trusted})
 
 
 def _findings(recipe: Recipe, ids: list[str]) -> list[dict[str, object]]:

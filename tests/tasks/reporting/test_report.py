@@ -69,6 +69,14 @@ def test_a_report_of_images(make_workspace: MakeWorkspace) -> None:
     assert set(metrics["loss"]) > {"recall_1", "recall_30", "auroc", "average_precision"}
 
 
+@pytest.mark.parametrize(("trusted", "said"), [(True, "were taken to be right"), (False, "look as wrong as those of")])
+def test_it_is_said_whether_validation_labels_could_be_leant_on(
+    make_workspace: MakeWorkspace, trusted: bool, said: str
+) -> None:
+    page, _ = report(make_workspace(train=100, held_out=20, planted=4, flagged=5, validation_trusted=trusted))
+    assert f"The labels of the validation set {said}" in page
+
+
 def test_the_recall_curve_has_a_column_for_each_signal_and_a_row_for_each_percentage(
     make_workspace: MakeWorkspace,
 ) -> None:
