@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import UserError
+from tasks.object_storage.failures import told
 from tasks.object_storage.location import is_url
+from tasks.secrets import masked
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
 PIPELINE = "dvc.yaml"
+BUCKETS = ("s3://", "gs://")  # remotes whose path begins with the name of a bucket
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,20 @@ def read_graph(root: Path, targets: list[str] | None = None, status: bool = Fals
 
 
 def require_remote(root: Path) -> None:
-    """Make sure that `dvc push` knows where to.
+    """Make sure that `dvc push` knows where to, and that a bucket there answers.
 
     Raises:
-        UserError: the workspace has no default remote.
+        UserError: the workspace has no default remote, or its bucket is not there or may not be seen.
     """
     with open_repo(root) as repo:
-        if not repo.config["core"].get("remote"):
+        name = repo.config["core"].get("remote")
+        if not name:
             raise UserError("--push: no DVC remote is set: add one with `dvc remote add --default NAME FOLDER_OR_URL`")
+        url = repo.config["remote"][name]["url"]
+        if url.startswith(BUCKETS):
+            with told(masked(f"--push: the DVC remote {name} ({url})"), "make the bucket, or correct the remote's URL"):
+                remote = repo.cloud.get_remote_odb(name)
+                remote.fs.fs.info(remote.path.partition("/")[0])
 
 
 def mend_lock(root: Path) -> bool:

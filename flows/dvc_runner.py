@@ -18,6 +18,7 @@ RUNNING = "Running stage"
 RESTORED = "is cached - skipping run"
 BUSY = ("is busy, it is being blocked", "Unable to acquire lock")
 DVC_ERROR = "ERROR: "
+UNEXPECTED = "unexpected error - "  # what DVC calls an answer of object storage
 PREFECT_LOG = re.compile(r"\d\d:\d\d:\d\d\.\d+ \| [A-Z]+ ")  # may come last where a stage shows its shards
 
 
@@ -87,7 +88,9 @@ def push(root: Path, say: Callable[[str], None]) -> None:
             say(line)
         code = child.process.wait()
     if code:
-        raise StageFailed(_reason("push", tail, code))
+        reason = _reason("push", tail, code)
+        first = next((_said(line) for line in tail if line.startswith(DVC_ERROR)), "")
+        raise StageFailed(reason if first in reason else f"{reason}: {first}")  # the last only counts the files
 
 
 def stage_environment() -> dict[str, str]:
@@ -102,9 +105,13 @@ def _reason(stage: str, tail: list[str], code: int) -> str:
     failed_to_run = any("failed to run" in line for line in tail)
     if own and failed_to_run:
         return own[-1]
-    said = [line.removeprefix(DVC_ERROR) for line in tail if line.startswith(DVC_ERROR)]
+    said = [_said(line) for line in tail if line.startswith(DVC_ERROR)]
     others = [line for line in tail if not line.startswith((DVC_ERROR, ">", RUNNING))]
     before = [line for line in others if not PREFECT_LOG.match(line)]
     if failed_to_run and before:
         return f"{stage}: {before[-1]}"
     return f"{stage}: {said[-1] if said else f'dvc ended with exit code {code}'}"
+
+
+def _said(line: str) -> str:
+    return line.removeprefix(DVC_ERROR).removeprefix(UNEXPECTED)

@@ -31,23 +31,31 @@ UNREACHABLE = frozenset(
 )
 
 
+OF_DATA = "`prepare.path` and `prepare.test_path` must name an object or a folder of objects"
+
+
 @contextlib.contextmanager
-def told(url: str) -> Iterator[None]:
-    """Raise what fsspec and the library below it raise as a UserError that names the URL, and no secret."""
+def told(url: str, where_absent: str = OF_DATA) -> Iterator[None]:
+    """Raise what fsspec and the library below it raise as a UserError that names the URL, and no secret.
+
+    Args:
+        url: what is asked for.
+        where_absent: what to do if there is nothing.
+    """
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # each provider's library has exceptions of its own
-        raise UserError(f"{url} {_reason(error)}") from None
+        raise UserError(f"{url} {_reason(error, where_absent)}") from None
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, where_absent: str) -> str:
     said, kinds = masked(str(error)), {kind.__name__ for kind in type(error).__mro__}
     if isinstance(error, FileNotFoundError):
         if "bucket does not exist" in said:
             return "cannot be read: there is no such bucket; correct its name, or set AWS_ENDPOINT_URL"
-        return "does not exist: `prepare.path` and `prepare.test_path` must name an object or a folder of objects"
+        return f"does not exist: {where_absent}"
     if isinstance(error, PermissionError):
         return (
             f"may not be read with these credentials ({said}): they need the right to list the bucket and to get its "
