@@ -119,4 +119,5 @@ def _features(workspace: Workspace, name: SplitName, split: Split) -> Tensor:
     table = table.filter(pc.equal(table["split"], name))
     if table["example_id"].to_pylist() != split.ids:
         raise UserError(f"{workspace.predictions} is not of the examples of {name}: rerun train")
-    return torch.tensor(np.stack(table["features"].to_numpy(zero_copy_only=False)), dtype=torch.float32)
+    values = np.concatenate([chunk.flatten().to_numpy() for chunk in table["features"].chunks])
+    return torch.from_numpy(values.reshape(len(split), -1))
