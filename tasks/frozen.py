@@ -19,7 +19,7 @@ from tasks.device import device_slot
 from tasks.errors import UserError
 from tasks.index import Index, frozen_model
 from tasks.index_search import search
-from tasks.index_shards import IndexShard, read_index_shard
+from tasks.index_shards import AGAIN, IndexShard, read_index_shard
 from tasks.new_examples import read_new
 from tasks.parameters import Parameters
 from tasks.problem import load_ekfac, load_gradients
@@ -75,7 +75,7 @@ def explain_frozen(workspace: Workspace, parameters: Parameters, asked: str, k: 
     """
     index = open_index(workspace, parameters)
     queries, origin = _queries(workspace, parameters, asked)
-    shards = [read_index_shard(workspace.index_shard(name)) for name in index.shards]
+    shards = [_shard(workspace, index, name) for name in index.shards]
     with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
         gradients = load_gradients(workspace, parameters, load_split(workspace, "validation"), device)
         ekfac, damping = load_ekfac(workspace, gradients)
@@ -106,6 +106,14 @@ def open_index(workspace: Workspace, parameters: Parameters) -> Index:
             "workspace holds now: build it again with `influence index`"
         )
     return index
+
+
+def _shard(workspace: Workspace, index: Index, name: str) -> IndexShard:
+    path = workspace.index_shard(name)
+    shard = read_index_shard(path)
+    if shard.values.shape != (index.shards[name], index.coordinates):
+        raise UserError(f"{path} is not of the index that {workspace.index} describes: {AGAIN}")
+    return shard
 
 
 def _queries(workspace: Workspace, parameters: Parameters, asked: str) -> tuple[Split, str]:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -219,7 +218,7 @@ def _digest(workspace: Workspace, name: str) -> np.ndarray:
     return np.frombuffer(bytes.fromhex(content_hash(workspace.index_shard(name))), np.uint8).copy()
 
 
-def _is_sound(workspace: Workspace, name: str, kept: dict[str, Any]) -> bool:
+def _is_sound(workspace: Workspace, name: str, kept: dict[str, Tensor]) -> bool:
     """Whether a shard's file is there as it was written."""
     return workspace.index_shard(name).is_file() and bool((_digest(workspace, name) == kept["file"].numpy()).all())
 

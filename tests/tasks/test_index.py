@@ -198,6 +198,11 @@ def test_a_damaged_or_missing_shard_is_told_and_built_again(copy: Copy, capsys: 
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(UserError, match=r"\.arrow is damaged .*build it again with `influence index`"):
         ask(workspace)
+    other = copy("smaller", coordinates=16)
+    built(other)
+    path.write_bytes(other.index_shard(first).read_bytes())
+    with pytest.raises(UserError, match=r"is not of the index that .*index\.json describes: build it again"):
+        ask(workspace)
     workspace.index_shard(second).unlink()
     capsys.readouterr()
     built(workspace)
