@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks import retraining, solvers
+from benchmarks import frozen, retraining, solvers
 from benchmarks.detection import command as detection
 from benchmarks.fidelity import command as fidelity
 from benchmarks.soak import command as soak
@@ -11,6 +11,7 @@ from benchmarks.speed import command as speed
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.command("detection")(detection.main)
 app.command("fidelity")(fidelity.main)
+app.command("frozen")(frozen.main)
 app.command("retraining")(retraining.main)
 app.command("soak")(soak.main)
 app.command("solvers")(solvers.main)
