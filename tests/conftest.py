@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent / "storage"))  # for `bucket`
@@ -23,6 +24,9 @@ QUIET = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+settings.register_profile("untimed")  # how long an example takes says nothing on a busy machine
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session", autouse=True)

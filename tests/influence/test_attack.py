@@ -162,7 +162,7 @@ def test_an_attack_stops_when_its_goals_have_flipped(classes: int) -> None:
     assert not none.flipped.any() and torch.equal(none.images[0], case.images)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(step=st.floats(0.001, 3.0), largest=st.floats(0.01, 30.0), iterations=st.integers(1, 6))
 def test_no_pixel_ends_farther_away_than_allowed(step: float, largest: float, iterations: int) -> None:
     case = make(3)

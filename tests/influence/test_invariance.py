@@ -28,7 +28,7 @@ def answers(engine: Influence, queries: TensorData) -> tuple[Tensor, Tensor]:
     return engine.pairwise((queries.inputs, queries.targets)), engine.self_influence()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     name=st.sampled_from(list(networks())),
     curvature=st.sampled_from(CURVATURES),

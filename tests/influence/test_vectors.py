@@ -34,7 +34,7 @@ def reordered(vectors: Vectors) -> Vectors:
     return dict(reversed(vectors.items()))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(columns=st.integers(1, 5), others=st.integers(1, 5), seed=st.integers(0, 999))
 def test_the_algebra_equals_that_of_flat_vectors(columns: int, others: int, seed: int) -> None:
     left, right, third = draw(columns, seed), draw(columns, seed + 1), draw(others, seed + 2)

@@ -165,7 +165,7 @@ def test_rows_keep_the_order_of_the_source(tmp_path: Path) -> None:
         assert numbers == sorted(numbers)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(place=st.integers(0, 80), seed=st.integers(0, 3))
 def test_a_row_added_moves_almost_nothing(tmp_path_factory: pytest.TempPathFactory, place: int, seed: int) -> None:
     root, frame, text = tmp_path_factory.mktemp("rows"), people(80), {"ignore": [], "text": "note"}

@@ -23,7 +23,7 @@ class Plain(LinearOperator):
         return self.inner.multiply(vectors)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 999), factor=st.floats(-3, 3), shift=st.floats(-2, 2))
 def test_sums_differences_scales_and_products(seed: int, factor: float, shift: float) -> None:
     a, b = positive_definite(SIZE, 10, seed), positive_definite(SIZE, 10, seed + 1)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from influence.curvature.sampling import inclusion_probabilities, systematic_sample
@@ -8,7 +8,6 @@ from influence.curvature.sampling import inclusion_probabilities, systematic_sam
 SIZES = st.lists(st.floats(0, 1e6) | st.floats(0, 1e-6), min_size=1, max_size=40)
 
 
-@settings(deadline=None)
 @given(sizes=SIZES, expected=st.integers(1, 50))
 def test_probabilities_follow_the_sizes_and_add_up(sizes: list[float], expected: int) -> None:
     given_sizes = torch.tensor(sizes, dtype=torch.float64)
@@ -25,7 +24,6 @@ def test_probabilities_follow_the_sizes_and_add_up(sizes: list[float], expected:
         assert bool((capped * rates[0] >= 1 - 1e-9).all())
 
 
-@settings(deadline=None)
 @given(sizes=SIZES, expected=st.integers(1, 50), seed=st.integers(0, 999))
 def test_a_draw_has_the_wanted_number_none_twice_and_all_that_are_certain(
     sizes: list[float], expected: int, seed: int

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from influence.detection import along_ranking
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 999), count=st.integers(1, 50))
 def test_the_probability_rises_with_the_ranking_keeps_its_mean_and_ignores_the_order_of_rows(
     seed: int, count: int

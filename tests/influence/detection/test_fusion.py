@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -18,7 +18,6 @@ TRANSFORMS: list[Callable[[np.ndarray], np.ndarray]] = [
 ]
 
 
-@settings(deadline=None)
 @given(values=SIGNAL, seed=st.integers(0, 999), transform=st.sampled_from(TRANSFORMS))
 def test_monotone_transforms_and_the_order_of_rows_change_nothing(
     values: list[int], seed: int, transform: Callable[[np.ndarray], np.ndarray]

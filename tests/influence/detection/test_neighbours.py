@@ -32,7 +32,7 @@ def votes_by_loop(features: Tensor, labels: Tensor, classes: int, neighbours: in
     return np.array(rows)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     count=st.integers(2, 20),
     neighbours=st.integers(1, 25),
@@ -47,7 +47,7 @@ def test_votes_equal_the_loop(count: int, neighbours: int, rows: int, seed: int,
     assert np.allclose(found.numpy(), votes_by_loop(features, labels, 3, neighbours, of), atol=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 999), neighbours=st.integers(1, 6))
 def test_the_order_of_the_rows_does_not_matter(seed: int, neighbours: int) -> None:
     features, labels = example_set(15, 3, seed)

@@ -1,13 +1,12 @@
 """Suggested labels."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from influence.detection import suggest
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 9999), classes=st.integers(2, 6))
 def test_the_suggestion_is_the_likeliest_other_label(seed: int, classes: int) -> None:
     rng = np.random.default_rng(seed)

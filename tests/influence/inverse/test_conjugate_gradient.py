@@ -34,7 +34,7 @@ def positive_definite(seed: int, condition: float) -> Tensor:
     return basis @ torch.logspace(0, torch.tensor(condition).log10().item(), 6, dtype=torch.float64).diag() @ basis.T
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), condition=st.floats(1.0, 1e6), columns=st.integers(1, 5))
 def test_solutions_equal_a_direct_solve_and_certificates_are_true(seed: int, condition: float, columns: int) -> None:
     matrix = positive_definite(seed, condition)

@@ -9,7 +9,7 @@ from matrices import Counted, block, layout, operator, positive_definite, symmet
 from influence.inverse import NotPositiveDefiniteError, direct
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 9999), condition=st.floats(1.0, 1e6), columns=st.integers(1, 4), size=st.integers(3, 12))
 def test_it_equals_a_dense_solve_and_its_certificate_is_true(
     seed: int, condition: float, columns: int, size: int

@@ -22,7 +22,7 @@ def like(size: int) -> Vectors:
     return {name: torch.zeros(shape, dtype=torch.float64) for name, shape in layout(size).shapes.items()}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     values=st.lists(st.integers(-3, 3).map(float), min_size=3, max_size=12),
     grown=st.integers(1, 12),
@@ -72,7 +72,7 @@ def cut(matrix: Tensor, rank: int, damping: float, rest: float) -> Tensor:
     return vectors @ torch.where(kept, 1 / (values + damping), rest).diag() @ vectors.T
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 999), condition=st.floats(1.5, 1e6), rank=st.integers(1, 12), damping=st.floats(0.01, 10))
 def test_solvers_invert_on_the_leading_eigenvectors_and_say_what_is_left(
     seed: int, condition: float, rank: int, damping: float

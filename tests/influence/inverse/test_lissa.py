@@ -10,7 +10,7 @@ from influence.inverse import lissa
 from influence.problem import TensorData
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 9999), condition=st.floats(1.0, 100), size=st.integers(3, 15), scale=st.floats(1e-3, 1e3))
 def test_it_finds_scale_and_depth_for_any_operator(seed: int, condition: float, size: int, scale: float) -> None:
     matrix, right, names = scale * positive_definite(size, condition, seed), block(3, size, seed), layout(size)

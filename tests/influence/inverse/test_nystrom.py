@@ -13,7 +13,7 @@ from influence.inverse import (
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 999), condition=st.floats(1, 1e6), rank=st.integers(1, 12), damping=st.floats(0.01, 10))
 def test_it_is_the_formula_of_the_paper_solved_exactly(seed: int, condition: float, rank: int, damping: float) -> None:
     matrix, right, names = positive_definite(12, condition, seed), block(3, 12, seed), layout(12)

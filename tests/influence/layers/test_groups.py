@@ -23,7 +23,7 @@ def by_rows(activations: Tensor, gradients: Tensor) -> Tensor:
     return torch.einsum("lbtgo,bgti->lbgoi", grouped, activations).flatten(2, 3)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(groups=sizes, positions=sizes, width=sizes, outputs=sizes, batch=sizes, lead=sizes, repeated=st.booleans())
 def test_sums_of_outer_products_and_second_moments_are_kept(
     groups: int, positions: int, width: int, outputs: int, batch: int, lead: int, repeated: bool

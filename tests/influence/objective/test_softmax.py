@@ -22,7 +22,7 @@ def expected_squares(outputs: Tensor) -> Tensor:
     return torch.einsum("bl,blc,bld->bcd", probabilities, gradients, gradients)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 999), batch=st.integers(1, 5), classes=st.integers(1, 6), scale=st.sampled_from([1, 30, 1e4])
 )
@@ -51,7 +51,7 @@ def test_sampled_columns_are_gradients_at_single_labels() -> None:
     assert torch.allclose(drawn, torch.nn.functional.one_hot(drawn.argmax(dim=-1), 4).double(), atol=1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 999), batch=st.integers(1, 6), classes=st.integers(2, 6))
 def test_the_margin_is_the_lead_over_the_best_other_label(seed: int, batch: int, classes: int) -> None:
     outputs, targets = outputs_and_targets(seed, batch, classes)
@@ -62,7 +62,7 @@ def test_the_margin_is_the_lead_over_the_best_other_label(seed: int, batch: int,
     assert SOFTMAX.margin(outputs, targets).tolist() == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 999), batch=st.integers(1, 6), classes=st.integers(2, 6))
 def test_log_odds_are_those_of_the_targets_probability(seed: int, batch: int, classes: int) -> None:
     outputs, targets = outputs_and_targets(seed, batch, classes)

@@ -35,7 +35,7 @@ def dual_bound(inputs: Tensor, targets: Tensor) -> float:
     return -float(minimize(negative, [0.5] * count, jac=True, bounds=bounds, method="SLSQP", options=options).fun)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(count=st.integers(2, 40), width=st.integers(1, 6), seed=st.integers(0, 10_000))
 def test_it_reaches_the_bound_that_the_dual_sets(count: int, width: int, seed: int) -> None:
     inputs, targets = examples(count, width, seed)
@@ -46,7 +46,7 @@ def test_it_reaches_the_bound_that_the_dual_sets(count: int, width: int, seed: i
     torch.testing.assert_close(DECAY * minimum.theta, slope, rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(count=st.integers(3, 40), width=st.integers(1, 6), seed=st.integers(0, 10_000))
 def test_following_the_active_set_ends_where_training_without_the_example_ends(
     count: int, width: int, seed: int

@@ -62,7 +62,7 @@ def test_it_predicts_retraining_with_the_example_moved(kind: str) -> None:
     assert relative_error(-found, (losses[0] - losses[1]) / (2 * step)) <= 1e-6
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(memory_limit=st.integers(1, 50_000), indices=st.lists(st.integers(0, 6), min_size=1, max_size=9))
 def test_it_does_not_depend_on_memory_or_company(memory_limit: int, indices: list[int]) -> None:
     problem, data = make_problem("convolutions")

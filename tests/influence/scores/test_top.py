@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from influence.scores import TwoSidedTop
@@ -8,7 +8,6 @@ from influence.scores import TwoSidedTop
 scores = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=30)
 
 
-@settings(deadline=None)
 @given(values=scores, k=st.integers(1, 6), cut=st.integers(0, 30), seed=st.integers(0, 100))
 def test_streaming_equals_sorting_whatever_the_batches_and_their_order(
     values: list[float], k: int, cut: int, seed: int

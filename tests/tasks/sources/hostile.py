@@ -26,7 +26,6 @@ def fuzzed(examples: int) -> Callable[[Any], Any]:
         max_examples=LONGER or examples,
         derandomize=not LONGER,
         database=None,
-        deadline=None,
         suppress_health_check=QUIETLY,
     )
 
