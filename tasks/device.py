@@ -12,6 +12,8 @@ import torch
 
 from tasks.errors import UserError
 
+_held: list[int] = []  # descriptors of the GPUs' slots that this process holds
+
 
 def candidate_devices(name: str) -> list[torch.device]:
     """The devices `compute.device` allows, preferred first.
@@ -37,20 +39,26 @@ def candidate_devices(name: str) -> list[torch.device]:
 
 
 @contextlib.contextmanager
-def device_slot(name: str, work: Path) -> Iterator[torch.device]:
+def device_slot(name: str, work: Path, first: torch.device | None = None) -> Iterator[torch.device]:
     """Hold the first free device's slot, waiting for one if all are taken.
 
     The slot is a file lock, which the kernel frees when its holder dies, however it dies. A GPU's slot is shared by
     everything on the machine; the CPU's by the stages of one workspace.
+
+    Args:
+        name: `compute.device`.
+        work: the workspace's folder for unfinished work.
+        first: of the devices that the name allows, the one to try before the others.
     """
-    devices = candidate_devices(name)
+    devices = sorted(candidate_devices(name), key=lambda device: device != first)
     waited = False
     while True:
         for device in devices:
             descriptor = _try_lock(_slot_path(device, work))
             if descriptor is not None:
                 try:
-                    yield device
+                    with _lendable(descriptor, device):
+                        yield device
                 finally:
                     os.close(descriptor)
                 return
@@ -60,13 +68,44 @@ def device_slot(name: str, work: Path) -> Iterator[torch.device]:
         time.sleep(0.5)
 
 
+@contextlib.contextmanager
+def gpus_lent() -> Iterator[None]:
+    """Meanwhile others may take the GPUs whose slots this process holds, as the workers do that it waits for."""
+    for descriptor in _held:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    try:
+        yield
+    finally:
+        for descriptor in _held:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+@contextlib.contextmanager
+def _lendable(descriptor: int, device: torch.device) -> Iterator[None]:
+    if device.type == "cpu":
+        yield
+        return
+    _held.append(descriptor)
+    try:
+        yield
+    finally:
+        _held.remove(descriptor)
+
+
 def _slot_path(device: torch.device, work: Path) -> Path:
-    folder = work if device.type == "cpu" else Path(tempfile.gettempdir()) / "influence-slots"
+    if device.type == "cpu":
+        work.mkdir(parents=True, exist_ok=True)
+        return work / "cpu.lock"
+    folder = Path(tempfile.gettempdir()) / "influence-slots"
     if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        if device.type != "cpu":
-            folder.chmod(0o777)  # other users of the machine share its GPUs
-    return folder / f"{str(device).replace(':', '-')}.lock"
+        folder.chmod(0o777)  # other users of the machine share its GPUs
+    return folder / f"gpu-{gpu_identity(device)}.lock"
+
+
+def gpu_identity(device: torch.device) -> str:
+    """The GPU's own number: what CUDA_VISIBLE_DEVICES calls cuda:0 is another GPU for every worker."""
+    return str(torch.cuda.get_device_properties(device).uuid)
 
 
 def _try_lock(path: Path) -> int | None:

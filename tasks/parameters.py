@@ -34,6 +34,19 @@ class Compute(Section):
         return self
 
 
+class Dask(Section):
+    """Shards go to the processes of a Dask cluster: one that a stage starts on this machine, or one that is there."""
+
+    dask: Annotated[str, Field(pattern=r"^(local|(tcp|tls)://\S+:\d{1,5})$")]  # local, or the scheduler's address
+    workers: Annotated[int, Field(ge=1)] | None = None  # processes of a local one; None: as many as cores or GPUs hold
+
+    @model_validator(mode="after")
+    def _check(self) -> "Dask":
+        if self.workers is not None and self.dask != "local":
+            raise ValueError("workers are for `dask: local`; a cluster that is there has its own")
+        return self
+
+
 class IdxSource(Section):
     """Images and labels in the IDX format of MNIST: a file of images, or a folder with one such pair or several."""
 
@@ -260,6 +273,7 @@ class Parameters(Section):
     package: str | None = None  # version of this package the workspace was made for
     seed: int = 0
     compute: Compute = Compute()
+    runner: Literal["loop"] | Dask = "loop"  # who computes a stage's shards; no result depends on it
     prepare: Prepare
     train: Train = Train()
     precondition: Precondition = Precondition()

@@ -1,6 +1,7 @@
 """Learn the curvature of the training loss, and solve for every query what the scores need of it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from influence.layers import PerExampleGradients, as_vectors
 from influence.memory import gradient_batch
 from influence.vectors import Vectors, block, zeros_like
 from tasks.artifacts import fingerprint, read_table, write_json
+from tasks.cluster import cluster_of
 from tasks.content import content_key
 from tasks.dataset import Split, load_split
 from tasks.determinism import deterministic
@@ -24,10 +26,11 @@ from tasks.errors import UserError
 from tasks.parameters import Curvature, Parameters, Precondition, RelativeDamping
 from tasks.problem import load_gradients, model_identity
 from tasks.progress import Progress
-from tasks.shards import Shards
+from tasks.shard_worker import Advance, Compute
+from tasks.shards import Shards, shard_path
 from tasks.solver import Solver, curvature_examples, factors_of, fit
 from tasks.stage import Work, main
-from tasks.tensors import write_tensors
+from tasks.tensors import read_tensors, write_tensors
 from tasks.validation.damping import Candidate, require_training, tune
 from tasks.validation.retrainer import Retrainer
 from tasks.workspace import Workspace
@@ -53,7 +56,11 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         seen += [content_key(train), content_key(validation), chosen.tolist()]
     identity = model_identity(workspace, parameters, [])
     shards = Shards(workspace.work, "precondition", fingerprint(identity, settings.model_dump(), parameters.seed, seen))
-    with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
+    with (
+        device_slot(parameters.compute.device, workspace.work) as device,
+        deterministic(),
+        cluster_of(workspace, parameters, device) as cluster,
+    ):
         gradients = load_gradients(workspace, parameters, train, device)
 
         def solver_at(curvature: Curvature, damping: float | RelativeDamping) -> Solver:
@@ -62,7 +69,7 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
 
             name = factors_of(curvature)
             shards.run([name], fitted)
-            factors = EKFAC.from_state(gradients, {key: tensor.to(device) for key, tensor in shards.read(name).items()})
+            factors = _factors(gradients, shards.read(name))
             own = Relative(damping.relative) if isinstance(damping, RelativeDamping) else damping
             return Solver(factors, curved, parameters, absolute(own, factors.mean_eigenvalue()), curvature)
 
@@ -71,21 +78,20 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
 
         curvature, damping, tuned = settings.curvature, settings.damping, dict[Candidate, float]()
         if curvature == "auto" or damping == "auto":
-            retrainer = Retrainer(workspace, parameters, train, validation, device)
+            retrainer = Retrainer(workspace, parameters, train, validation, device, cluster)
             tuned = tune(shards, retrainer, gradients, chosen, solve_at)
             best = max(tuned, key=tuned.__getitem__)
             curvature, damping = best.curvature, RelativeDamping(relative=best.damping)
         solver = solver_at(curvature, damping)
 
-        def solve(name: str) -> dict[str, Tensor]:
-            inputs, targets = validation.batch(chunks[name], device)
-            solution = solver.solve(query_gradients(gradients, inputs, targets))
-            progress.advance(len(targets), f"residual {solution.certificate.relative_residual.max():.2g}")
-            return _as_tensors(solution)
-
         finished = sum(len(chunk) for name, chunk in chunks.items() if shards.done(name))
         progress = Progress(f"precondition: {curvature}", len(chosen), "queries", done=finished)
-        shards.run(list(chunks), solve)
+        solve, job = _solve_chunks(solver, validation, chunks), None
+        if cluster is not None:
+            factors = str(shard_path(shards.folder, factors_of(curvature)).resolve())
+            arguments = {"curvature": curvature, "damping": solver.damping, "factors": factors}
+            job = cluster.job("tasks.precondition:query_solver", progress, **arguments)
+        shards.run(list(chunks), lambda name: solve(name, progress.advance), job)
         wrong = validation.subset(np.flatnonzero(misread(workspace, validation)))
         together = f"{ERRORS}-{content_key(wrong)}"
         shards.run([together], lambda name: solve_together(gradients, solver, wrong, parameters.compute.memory_bytes))
@@ -93,6 +99,41 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         _write(workspace, shards, list(chunks), together, ids, solver, len(wrong), tuned)
     shards.keep([factors_of(curvature), *chunks, together])
     return Work(len(train), str(device))
+
+
+def query_solver(
+    workspace: Workspace,
+    parameters: Parameters,
+    device: torch.device,
+    curvature: Curvature,
+    damping: float,
+    factors: str,
+) -> Compute:
+    """For `tasks.shard_worker`: solves the chunks of queries with the factors fitted by the stage."""
+    train, validation = load_split(workspace, "train"), load_split(workspace, "validation")
+    gradients = load_gradients(workspace, parameters, train, device)
+    curved = curvature_examples(train, parameters.precondition, parameters.seed)
+    solver = Solver(_factors(gradients, read_tensors(Path(factors))[0]), curved, parameters, damping, curvature)
+    chosen = choose_queries(workspace, validation, parameters.precondition, parameters.seed)
+    return _solve_chunks(solver, validation, _chunks(validation, chosen))
+
+
+def _factors(gradients: PerExampleGradients, state: dict[str, Tensor]) -> EKFAC:
+    device = gradients.problem.device
+    return EKFAC.from_state(gradients, {name: tensor.to(device) for name, tensor in state.items()})
+
+
+def _solve_chunks(solver: Solver, validation: Split, chunks: dict[str, np.ndarray]) -> Compute:
+    """Solves for a chunk of queries by its name."""
+    gradients = solver.ekfac.gradients
+
+    def solve(name: str, advance: Advance) -> dict[str, Tensor]:
+        inputs, targets = validation.batch(chunks[name], gradients.problem.device)
+        solution = solver.solve(query_gradients(gradients, inputs, targets))
+        advance(len(targets), f"residual {solution.certificate.relative_residual.max():.2g}")
+        return _as_tensors(solution)
+
+    return solve
 
 
 def _chunks(validation: Split, chosen: np.ndarray) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from tasks.artifacts import (
     read_json,
     write_table,
 )
+from tasks.cluster import cluster_of
 from tasks.content import content_shards
 from tasks.dataset import Split, load_split
 from tasks.determinism import deterministic
@@ -29,6 +30,7 @@ from tasks.parameters import Parameters
 from tasks.precondition import ERRORS
 from tasks.problem import load_ekfac, load_gradients, model_identity
 from tasks.progress import Progress
+from tasks.shard_worker import Advance
 from tasks.shards import Shards
 from tasks.solver import factors_of
 from tasks.stage import Work, main
@@ -51,46 +53,87 @@ class Queries:
 
 def run(workspace: Workspace, parameters: Parameters) -> Work:
     """Score the training set, shard by shard."""
-    train, k = load_split(workspace, "train"), parameters.score.k
-    parts = content_shards(train, min(parameters.score.shards, len(train)))
+    train = load_split(workspace, "train")
     identity = model_identity(workspace, parameters, [workspace.factors, workspace.queries])
     shards = Shards(workspace.work, "score", fingerprint(identity, len(train), parameters.score.model_dump()))
-    with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
-        gradients = load_gradients(workspace, parameters, train, device)
-        ekfac, damping = load_ekfac(workspace, gradients)
-        queries = load_queries(workspace, device)
-        pairwise = Pairwise(gradients, queries.solutions, len(train))
-        on_errors = Pairwise(gradients, queries.errors, len(train))
-        shift = damping + parameters.train.weight_decay
-        own = SelfInfluence(ekfac, shift, len(train))
-        probe, _ = train.batch(slice(0, 2), device)
-        layer = find_output_layer(gradients, probe) if len(train.encoding.classes) <= MOST_CLASSES else None
-        without = OutputLayerLeaveOneOut(ekfac, layer, shift, len(train)) if layer else None
-        size = gradient_batch(gradients.problem, probe, parameters.compute.memory_bytes)
-
-        def score(name: str) -> dict[str, Tensor]:
-            members = parts[name]
-            top, columns = TwoSidedTop(len(queries.ids), k), []
-            for start in range(0, len(members), size):
-                batch = members[start : start + size]
-                inputs, targets = train.batch(batch, device)
-                readings = gradients.read(inputs, targets=targets)
-                on_itself = own.from_readings(readings)
-                if without is not None:
-                    left_out = without.from_readings(readings, targets)
-                else:
-                    left_out = gradients.problem.objective.loss(readings.outputs, targets) + on_itself
-                columns.append(torch.stack([on_itself, on_errors.from_readings(readings)[0], left_out]).cpu())
-                top.update(pairwise.from_readings(readings), torch.arange(start, start + len(batch)))
-                progress.advance(len(batch))
-            return {**top.state(), "own": torch.cat(columns, dim=1)}
-
+    with (
+        device_slot(parameters.compute.device, workspace.work) as device,
+        deterministic(),
+        cluster_of(workspace, parameters, device) as cluster,
+    ):
+        scorer = Scorer(workspace, parameters, train, device)
+        parts = scorer.parts
         finished = sum(len(part) for name, part in parts.items() if shards.done(name))
         progress = Progress("score", len(train), done=finished)
-        shards.run(list(parts), score)
-    _write(workspace, parameters, train, queries, layer, {name: (parts[name], shards.read(name)) for name in parts})
+        job = cluster.job("tasks.score:scorer", progress) if cluster else None
+        shards.run(list(parts), lambda name: scorer(name, progress.advance), job)
+    found = {name: (parts[name], shards.read(name)) for name in parts}
+    _write(workspace, parameters, train, scorer.queries, scorer.layer, found)
     shards.keep(parts)
     return Work(len(train), str(device))
+
+
+class Scorer:
+    """Computes shards of the scores.
+
+    Args:
+        workspace: of the run.
+        parameters: of the run.
+        train: the training split, or other rows to be scored as training examples.
+        device: where to compute.
+        examples: n, the size of the training set; None: that of `train`.
+
+    Attributes:
+        parts: positions of every shard's examples, by its name.
+        queries: the solved queries.
+        layer: the output layer of which Newton's step is taken; None where there is none, or of too many classes.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        parameters: Parameters,
+        train: Split,
+        device: torch.device,
+        examples: int | None = None,
+    ) -> None:
+        self.parts = content_shards(train, min(parameters.score.shards, len(train)))
+        self.queries = load_queries(workspace, device)
+        self._train, self._device, self._k = train, device, parameters.score.k
+        self._gradients = load_gradients(workspace, parameters, train, device)
+        ekfac, damping = load_ekfac(workspace, self._gradients)
+        shift, count = damping + parameters.train.weight_decay, examples or len(train)
+        self._pairwise = Pairwise(self._gradients, self.queries.solutions, count)
+        self._on_errors = Pairwise(self._gradients, self.queries.errors, count)
+        self._own = SelfInfluence(ekfac, shift, count)
+        probe, _ = train.batch(slice(0, 2), device)
+        few = len(train.encoding.classes) <= MOST_CLASSES
+        self.layer = find_output_layer(self._gradients, probe) if few else None
+        self._without = OutputLayerLeaveOneOut(ekfac, self.layer, shift, count) if self.layer else None
+        self._size = gradient_batch(self._gradients.problem, probe, parameters.compute.memory_bytes)
+
+    def __call__(self, name: str, advance: Advance) -> dict[str, Tensor]:
+        """The top scores of a shard's examples, and columns of scores/self.parquet, [3, B]."""
+        members = self.parts[name]
+        top, columns = TwoSidedTop(len(self.queries.ids), self._k), []
+        for start in range(0, len(members), self._size):
+            batch = members[start : start + self._size]
+            inputs, targets = self._train.batch(batch, self._device)
+            readings = self._gradients.read(inputs, targets=targets)
+            on_itself = self._own.from_readings(readings)
+            if self._without is not None:
+                left_out = self._without.from_readings(readings, targets)
+            else:
+                left_out = self._gradients.problem.objective.loss(readings.outputs, targets) + on_itself
+            columns.append(torch.stack([on_itself, self._on_errors.from_readings(readings)[0], left_out]).cpu())
+            top.update(self._pairwise.from_readings(readings), torch.arange(start, start + len(batch)))
+            advance(len(batch))
+        return {**top.state(), "own": torch.cat(columns, dim=1)}
+
+
+def scorer(workspace: Workspace, parameters: Parameters, device: torch.device) -> Scorer:
+    """For `tasks.shard_worker`: computes the shards of the scores."""
+    return Scorer(workspace, parameters, load_split(workspace, "train"), device)
 
 
 def load_queries(workspace: Workspace, device: torch.device) -> Queries:

@@ -1,9 +1,11 @@
 """Work cut into shards: finished ones outlive a kill, and nothing made from other inputs is ever reused."""
 
+import contextlib
 import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from torch import Tensor
@@ -16,6 +18,8 @@ from tasks.tensors import read_tensors, write_tensors
 
 RUNNER = "INFLUENCE_SHARD_RUNNER"  # package.module:function that runs the shards, where not a plain loop
 Compute = Callable[[str], Mapping[str, Tensor]]
+Wait = Callable[[str], float]  # for another process to finish a shard; returns the seconds it took
+Elsewhere = Callable[[Path, list[str]], AbstractContextManager[Wait]]  # begins to compute shards into a folder
 
 
 class Shards:
@@ -35,21 +39,31 @@ class Shards:
                     shutil.rmtree(other)
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, names: list[str], compute: Compute) -> None:
-        """Compute and keep the shards that are not there yet."""
+    def run(self, names: list[str], compute: Compute, elsewhere: Elsewhere | None = None) -> None:
+        """Compute and keep the shards that are not there yet.
+
+        Args:
+            names: of the shards.
+            compute: gives a shard's tensors, in this process.
+            elsewhere: instead of it, other processes at the same time; see `tasks.cluster`.
+        """
         missing = [name for name in names if not self._is_sound(name)]
         if len(missing) < len(names):
             print(f"{self.stage}: {len(names) - len(missing)} shards reused, {len(missing)} to do", flush=True)
             journal.record("shards reused", names=[name for name in names if name not in missing])
 
-        def keep(name: str) -> None:
+        def here(name: str) -> float:
             start = time.monotonic()
-            with journal.shard(name):
-                tensors = compute(name)
-                write_tensors(self._path(name), tensors, {KEY: digest(tensors)})
-                journal.record("shard finished", seconds=time.monotonic() - start)
+            write_shard(self.folder, name, compute(name))
+            return time.monotonic() - start
 
-        _runner()(self.stage, missing, keep)
+        with elsewhere(self.folder, missing) if elsewhere and missing else contextlib.nullcontext(here) as finish:
+
+            def keep(name: str) -> None:
+                with journal.shard(name):
+                    journal.record("shard finished", seconds=finish(name))
+
+            _runner()(self.stage, missing, keep)
 
     def read(self, name: str) -> dict[str, Tensor]:
         """A finished shard's tensors, on the CPU."""
@@ -70,7 +84,7 @@ class Shards:
                 path.unlink()
 
     def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.safetensors"
+        return shard_path(self.folder, name)
 
     def _is_sound(self, name: str) -> bool:
         """Whether the shard is there as it was written."""
@@ -85,6 +99,15 @@ class Shards:
             print(f"{self.stage}: shard {name} of an earlier run is damaged and is computed anew", flush=True)
             journal.record("shard damaged", name=name)
         return sound
+
+
+def shard_path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.safetensors"
+
+
+def write_shard(folder: Path, name: str, tensors: Mapping[str, Tensor]) -> None:
+    """Write a finished shard, with what tells later whether it is still as it was written."""
+    write_tensors(shard_path(folder, name), tensors, {KEY: digest(tensors)})
 
 
 def _runner() -> Callable[[str, list[str], Callable[[str], None]], None]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from influence.inverse import NotPositiveDefiniteError
 from influence.retraining import NotConvergedError
 from tasks.artifacts import read_json, write_json, write_text
+from tasks.cluster import Cluster, cluster_of
 from tasks.dataset import Split, load_split
 from tasks.determinism import derived_seed, deterministic
 from tasks.device import device_slot
@@ -40,11 +41,15 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
     """
     train, validation = load_split(workspace, "train"), load_split(workspace, "validation")
     memory, report = parameters.compute.memory_bytes, read_json(workspace.curvature_report)
-    with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
+    with (
+        device_slot(parameters.compute.device, workspace.work) as device,
+        deterministic(),
+        cluster_of(workspace, parameters, device) as cluster,
+    ):
         gradients = load_gradients(workspace, parameters, train, device)
         queries = load_queries(workspace, device)
         methods = Methods(workspace, gradients, queries, train, validation, memory)
-        measured, verdict, predicted, actual = _measure(workspace, parameters, methods, validation, report)
+        measured, verdict, predicted, actual = _measure(workspace, parameters, methods, validation, report, cluster)
     warnings = [*verdict.warnings, *judge_solver(report)]
     solver = {key: report[key] for key in ("converged", "largest_residual", "median_residual", "damping")}
     content = {"verdict": verdict.text, "warnings": warnings, "queries": len(queries.ids), **measured, "solver": solver}
@@ -57,14 +62,19 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
 
 
 def _measure(
-    workspace: Workspace, parameters: Parameters, methods: Methods, validation: Split, report: dict[str, Any]
+    workspace: Workspace,
+    parameters: Parameters,
+    methods: Methods,
+    validation: Split,
+    report: dict[str, Any],
+    cluster: Cluster | None,
 ) -> Found:
     linear = leave_one_out.is_small_and_linear(methods.gradients.problem, methods.inputs[:2])
     if linear and parameters.train.weight_decay > 0 and (found := _exactly(parameters, methods)):
         return found
     if reason := _why_not(parameters, len(methods.train)):
         return {"method": "none"}, unmeasured(reason), torch.empty(0), torch.empty(0)
-    retrainer = Retrainer(workspace, parameters, methods.train, validation, methods.inputs.device)
+    retrainer = Retrainer(workspace, parameters, methods.train, validation, methods.inputs.device, cluster)
     return _on_halves(parameters, retrainer, methods, report)
 
 
