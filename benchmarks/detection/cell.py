@@ -4,6 +4,7 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ BINS = 10  # of equal width, of the expected calibration error
 REPORTED = (1, 2, 5, 10, 20)  # percent inspected
 FOLDS = 5
 RETRAINED = "cleanlab_retrained"  # the name of its signal
+KNOWN = "right_labels_known"  # likewise
 
 
 def parameters(setting: Setting, folder: Path, seed: int) -> dict[str, Any]:
@@ -63,10 +65,24 @@ def run(setting: Setting, folder: Path, seed: int) -> dict[str, Any]:
 def run_retrained(setting: Setting, folder: Path, seed: int) -> dict[str, Any]:
     """What cleanlab finds with the probabilities of networks trained anew without each fold."""
     with _prepared(setting, folder, seed) as (workspace, settings):
+        return _by_networks(RETRAINED, workspace, load_split(workspace, "train"), settings)
+
+
+def run_known(setting: Setting, folder: Path, seed: int) -> dict[str, Any]:
+    """The same with networks trained on the right labels: what this kind of model could find at best, or nearly so."""
+    with _prepared(setting, folder, seed) as (workspace, settings):
         training = load_split(workspace, "train")
-        wrong = read_table(workspace.truth)["planted"].to_numpy(zero_copy_only=False)
-        score = confident_learning(retrained(workspace, training, settings), training.labels.numpy())
-        return _numbers(evaluate({RETRAINED: score}, wrong)[RETRAINED])
+        index = {label: position for position, label in enumerate(training.encoding.classes)}
+        true = [index[label] for label in read_table(workspace.truth)["true_label"].to_pylist()]
+        return _by_networks(KNOWN, workspace, replace(training, labels=torch.tensor(true)), settings)
+
+
+def _by_networks(name: str, workspace: Workspace, learned: Split, settings: Parameters) -> dict[str, Any]:
+    """cleanlab's label quality of the labels that stand there, by networks trained on those of `learned`."""
+    wrong = read_table(workspace.truth)["planted"].to_numpy(zero_copy_only=False)
+    probabilities = retrained(workspace, learned, settings)
+    score = confident_learning(probabilities, load_split(workspace, "train").labels.numpy())
+    return _numbers(evaluate({name: score}, wrong)[name])
 
 
 @contextlib.contextmanager

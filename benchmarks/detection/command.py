@@ -31,7 +31,8 @@ DETECTOR = (
     "tasks/signals.py",
 )
 Work = Callable[[Setting, Path, int], dict[str, Any]]
-WORKS: tuple[Work, ...] = (cell.run, cell.run_retrained)
+SIGNALS: dict[Work, str] = {cell.run_retrained: cell.RETRAINED, cell.run_known: cell.KNOWN}  # one each, of new networks
+WORKS: tuple[Work, ...] = (cell.run, *SIGNALS)
 RETRAINING = 1.5  # of the time of a cell: five networks, but no solver
 
 
@@ -80,7 +81,7 @@ def _tell_time(chosen: list[str], seeds: int) -> None:
         for work, name, seed in wanted
         if _asked(work, SETTINGS[name]) and not _path(work, name, SETTINGS[name], seed).exists()
     ]
-    seconds = sum(setting.seconds * (RETRAINING if work is cell.run_retrained else 1.0) for work, setting in missing)
+    seconds = sum(setting.seconds * (RETRAINING if work in SIGNALS else 1.0) for work, setting in missing)
     print(f"{len(missing)} cells to measure, about {seconds / 60:.0f} minutes of CPU", flush=True)
 
 
@@ -119,10 +120,10 @@ def _kept(name: str, setting: Setting, seeds: int) -> list[dict[str, Any]]:
     """The measurements of every seed, those of retrained networks among the signals."""
     found = []
     for seed in range(seeds):
-        path, other = (_path(work, name, setting, seed) for work in (cell.run, cell.run_retrained))
+        path = _path(cell.run, name, setting, seed)
         if path.exists():
             run = read_json(path)
-            if other.exists():
-                run["signals"][cell.RETRAINED] = read_json(other)
+            others = {signal: _path(work, name, setting, seed) for work, signal in SIGNALS.items()}
+            run["signals"] |= {signal: read_json(other) for signal, other in others.items() if other.exists()}
             found.append(run)
     return found
