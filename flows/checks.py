@@ -24,8 +24,8 @@ def check(root: Path, targets: list[str] | None = None) -> None:
 
     Raises:
         UserError: dvc.yaml or params.yaml is missing or wrong, a target does not exist, another version of this
-            package is asked for, data at a URL cannot be read, a stage reads a file that DVC would not see change, or
-            the verdicts are gone.
+            package is asked for, data at a URL cannot be read, a stage reads a file that DVC would not see change,
+            the verdicts are gone, or Dask's scheduler does not answer.
     """
     for line in mend(root):
         print(line, flush=True)
@@ -35,6 +35,10 @@ def check(root: Path, targets: list[str] | None = None) -> None:
     check_version(parameters)
     require_dependencies(root, parameters, stages)
     require_verdicts(root, stages)
+    if parameters.runner != "loop":
+        from tasks.cluster import require_cluster  # brings torch with it
+
+        require_cluster(parameters)
 
 
 def require_dependencies(root: Path, parameters: Parameters, stages: Iterable[Stage]) -> None:

@@ -53,6 +53,9 @@ def test_short_forms_mean_the_same(tmp_path: Path) -> None:
         ({"train": {"epochs": 0}}, "`train.epochs`: Input should be greater than or equal to 1, got 0"),
         ({"train": {"learning_rate": float("inf")}}, "`train.learning_rate`: Input should be a finite number"),
         ({"train": {"weight_decay": float("nan")}}, "`train.weight_decay`: Input should be a finite number"),
+        ({"runner": "dask"}, "`runner`: Input should be 'loop'"),
+        ({"runner": {"dask": "127.0.0.1:8786"}}, "`runner.dask`: String should match pattern"),
+        ({"runner": {"dask": "tcp://a:1", "workers": 2}}, "`runner`: Value error, workers are for `dask: local`"),
         ({"flag": {"inspect": "many %"}}, "`flag.inspect`: Input should be a valid number"),
         ({"flag": {"folds": 1}}, "`flag`: Value error, folds are 0 or at least 2"),
         (
