@@ -34,6 +34,7 @@ STAGES = (precondition, score, index)
 def main(
     workspace: Annotated[Path, typer.Option(help="In which the pipeline has run; it is copied.")] = ROOT,
     coordinates: Annotated[str, typer.Option(help="Sizes of the index, commas between.")] = "64,256,1024,4096,16384",
+    precision: Annotated[str, typer.Option(help="Types of a coordinate, commas between.")] = "int8,float16",
     changed: Annotated[str, typer.Option(help="Numbers of relabelled rows, commas between.")] = "1,10,100",
     shards: Annotated[str, typer.Option(help="score.shards, commas between.")] = "8,256",
     output: Annotated[Path, typer.Option(help="Where the tables go.")] = ROOT / "benchmarks/results/frozen.md",
@@ -45,10 +46,13 @@ def main(
         parts = [
             f"{pq.read_metadata(Workspace().split('train')).num_rows:,} training examples; {platform.machine()} CPU, "
             f"one thread, torch {torch.__version__}.",
-            "\n".join(_indices(sizes)),
+            "\n".join(_indices(sizes, precision.split(","))),
             "\n".join(_changes(counts, cuts)),
         ]
-    command = f"python -m benchmarks frozen --coordinates {coordinates} --changed {changed} --shards {shards}"
+    command = (
+        f"python -m benchmarks frozen --coordinates {coordinates} --precision {precision} --changed {changed} "
+        f"--shards {shards}"
+    )
     text = "\n\n".join([*parts, f"Made by `{command}`.\n"])
     write_text(output, text)
     print(text)
@@ -76,28 +80,32 @@ def _parameters(**sections: dict[str, object]) -> Parameters:
     return load_parameters(path)
 
 
-def _indices(sizes: list[int]) -> Iterator[str]:
+def _indices(sizes: list[int], precisions: list[str]) -> Iterator[str]:
     """A table of indices of several sizes."""
     queries = pq.read_table(Workspace().split("test"), columns=["example_id"])["example_id"].to_pylist()[:QUERIES]
     parameters = _parameters()
     exact = _seconds(lambda: [explain(Workspace(), parameters, query) for query in queries[:3]]) / 3
-    yield "| coordinates | type | share of gradients | bytes an example | build, CPU s | a query, s | recall@100 |"
-    yield "|---|---|---|---|---|---|---|"
+    titles = ("coordinates", "type", "share of gradients", "bytes an example", "build, CPU s", "a query, s")
+    recalls = ("recall@100 of this curvature's scores", "recall@100 of the run's scores")
+    yield f"| {' | '.join((*titles, *recalls))} |"
+    yield "|---|---|---|---|---|---|---|---|"
     for size in sizes:
-        for precision in ("int8", "float16"):
+        for precision in precisions:
             parameters = _parameters(index={"coordinates": size, "precision": precision})
             start = time.process_time()
             index.run(Workspace(), parameters)
             built = time.process_time() - start
             each = float(np.median([explain_frozen(Workspace(), parameters, query).seconds for query in queries]))
             found = Index(**read_json(Workspace().index))
-            recalls = "; ".join(f"{share:.3f} of {of}" for of, share in found.recall.items())
+            shares = list(found.recall.values())
             cells = [f"{found.coordinates:,}", precision, f"{found.share:.3f}", f"{found.bytes_per_example:,}"]
-            yield f"| {' | '.join([*cells, f'{built:.1f}', f'{each:.3f}', recalls])} |"
+            cells += [f"{built:.1f}", f"{each:.3f}", f"{shares[0]:.3f}", f"{shares[-1]:.3f}"]
+            yield f"| {' | '.join(cells)} |"
     yield ""
     yield (
         f"An exact explanation (`influence explain ID`) took {exact:.1f} s of the clock. Recall is of the 100 most "
-        "helpful and the 100 most harmful examples of each of the run's own queries."
+        f"helpful and the 100 most harmful examples of each of the run's {found.queries} queries. This curvature is "
+        f"{found.curvature}; the run's scores come from {list(found.recall)[-1]}."
     )
 
 
@@ -113,13 +121,14 @@ def _changes(counts: list[int], cuts: list[int]) -> Iterator[str]:
         yield _row("nothing yet", cut, parameters)
         for count in counts:
             pq.write_table(_relabelled(original, count), path)
-            yield _row(f"{count} rows relabelled", cut, parameters)
+            yield _row(f"{count} relabelled", cut, parameters)
             pq.write_table(original, path)
             for module in STAGES:
                 module.run(Workspace(), parameters)
-        pq.write_table(original.slice(1), path)
-        yield _row("1 row removed", cut, parameters)
-        pq.write_table(original, path)
+    pq.write_table(original.slice(1), path)
+    yield f"| 1 row removed, curvature kept | {cuts[-1]} | | | {_redone(index, parameters)} |"
+    yield _row("1 row removed", cuts[-1], parameters)
+    pq.write_table(original, path)
 
 
 def _row(title: str, cut: int, parameters: Parameters) -> str:
