@@ -25,6 +25,7 @@ IMPORTS_BY_NAME = {  # what loads code that a string names, and where the string
     "tasks/sources/function.py",  # prepare.source.function
     "tasks/models/building.py",  # train.factory
     "tasks/shards.py",  # the environment
+    "tasks/shard_worker.py",  # the stage whose shards a Dask worker computes
 }
 
 

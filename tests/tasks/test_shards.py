@@ -1,5 +1,7 @@
 """Shards outlive a kill, and nothing of another computation is reused."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tasks.errors import UserError
-from tasks.shards import RUNNER, Shards
+from tasks.shards import RUNNER, Shards, Wait, write_shard
 
 NAMES = ["a", "b", "c"]
 
@@ -71,6 +73,25 @@ def test_a_damaged_shard_is_computed_anew(tmp_path: Path, capsys: pytest.Capture
     assert work.computed == ["a", "c"]
     assert "shard a of an earlier run is damaged and is computed anew" in capsys.readouterr().out
     assert float(shards.read("a")["value"]) == 97.0
+
+
+def test_shards_computed_elsewhere_are_asked_for_together_and_waited_for_one_by_one(tmp_path: Path) -> None:
+    interrupted(tmp_path, at="b")
+    seen: list[str] = []
+
+    @contextlib.contextmanager
+    def elsewhere(folder: Path, names: list[str]) -> Iterator[Wait]:
+        seen.append(" ".join(names))
+        for name in names:
+            write_shard(folder, name, Work()(name))
+        yield lambda name: float(bool(seen.append(f"waited for {name}")))
+
+    shards, here = Shards(tmp_path, "stage", "f1"), Work()
+    shards.run(NAMES, here, elsewhere)
+    assert here.computed == [] and seen == ["b c", "waited for b", "waited for c"]
+    assert [float(shards.read(name)["value"]) for name in NAMES] == [97.0, 98.0, 99.0]
+    shards.run(NAMES, here, elsewhere)
+    assert len(seen) == 3  # nobody is asked for what is there
 
 
 def test_the_runner_named_by_the_environment_runs_the_missing_shards(
