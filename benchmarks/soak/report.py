@@ -72,14 +72,17 @@ def _further(one: Run, other: Run, stage: str, key: str, unit: float) -> str:
     found = [next((cost[key] for cost in run["stages"] if cost["stage"] == stage), None) for run in (one, other)]
     if found[0] is None or found[1] is None:
         return ""
-    return f"{(found[1] - found[0]) / (other['rows'] - one['rows']) / unit:,.3g}"
+    each = (found[1] - found[0]) / (other["rows"] - one["rows"]) / unit
+    return f"{each:,.0f}" if abs(each) >= 100 else f"{each:.3g}"
 
 
 def _made_by(runs: Sequence[Run]) -> str:
-    commands = [
-        f"`python -m benchmarks soak --rows {run['rows']} --queries {run['queries']} "
-        f"--memory {run['limit'] / 2**30:g}GiB --threads {run['threads']} --until {run['stages'][-1]['stage']}`"
-        for run in runs
-        if run["stages"]
-    ]
-    return "Made by " + ", ".join(commands) + "."
+    """The commands, one for all sizes that were run alike."""
+    sizes: dict[str, list[str]] = {}
+    for run in runs:
+        last = run["stages"][-1]["stage"] if run["stages"] else "prepare"
+        memory = f"{run['limit'] / 2**30:g}GiB"
+        options = f"--queries {run['queries']} --memory {memory} --threads {run['threads']} --until {last}"
+        sizes.setdefault(options, []).append(str(run["rows"]))
+    commands = [f"`python -m benchmarks soak --rows {','.join(rows)} {options}`" for options, rows in sizes.items()]
+    return f"Made by {', '.join(commands)}."

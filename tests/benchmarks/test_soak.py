@@ -72,7 +72,7 @@ def test_the_report_tells_what_a_further_row_takes() -> None:
     assert "| prepare | 2.0 | 4.0 | 500 | 100 | 3.0 | 2.0 | 7 | 1 |" in text
     assert "| CPU ms | 1,000 to 3,000 |" in text
     assert text.count("| prepare | 1 |") == 1 and text.count("| prepare | 500 |") == 1
-    assert "`python -m benchmarks soak --rows 1000 --queries 5 --memory 8GiB --threads 2 --until prepare`" in text
+    assert "`python -m benchmarks soak --rows 1000,3000 --queries 5 --memory 8GiB --threads 2 --until prepare`" in text
 
 
 def test_the_report_tells_of_a_failure() -> None:
