@@ -6,7 +6,7 @@ from pathlib import Path
 
 PARTS = {  # in the order of the table; what is none of these is the artifacts, and the data if they lie there
     "DVC's cache of this and earlier runs": ".dvc",
-    "unfinished work and logs": ".work",
+    "unfinished work, logs and copies of data at URLs": ".work",
     "Prefect's database": ".prefect",
 }
 OTHERS = "artifacts, data and all else"

@@ -108,7 +108,7 @@ class Corruption(Section):
 
 
 class Prepare(Section):
-    path: str
+    path: str  # from the workspace, or a URL such as s3://bucket/people.parquet
     test_path: str | None = None  # a test set of its own; otherwise `test` of `path` is split off
     source: Source
     classes: list[str] | None = None  # the labels allowed; None: the labels found

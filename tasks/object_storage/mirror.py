@@ -19,10 +19,10 @@ from tasks.object_storage.listing import Listed, list_objects
 from tasks.object_storage.location import connect, folder, last_name, require_sound
 from tasks.progress import Progress
 
-PIECE = 2**23  # bytes asked for at once
-AT_ONCE = 2**26  # bytes that are in memory together
+PIECE = 2**22  # bytes asked for at once
+AT_ONCE = 2**24  # bytes that are in memory together
 MOST_AT_ONCE = 128  # objects, where they are small
-NOTED_EVERY = 2.0  # seconds: what is fetched in between is fetched again after a kill
+PLACED_EVERY = 2.0  # seconds: the record of many small objects is not written for each
 ROUNDS = 3  # listings until what was fetched is what is there
 FOLDER = "mirror"
 
@@ -98,23 +98,25 @@ def keep_only(work: Path, urls: Iterable[str]) -> None:
 class _Copy:
     """The local copy of one URL, and the record of which object each of its files is.
 
-    A file that the record does not name is not trusted. An object's name leaves the record before its file is
-    touched, and comes back after: a kill in between costs another download, and never a file taken for another.
+    A file that the record does not name as the object that is there now is removed before anything is fetched. What is
+    fetched is whole before the record names it, and named there before it takes its place. So a kill at any moment
+    costs no more than what was on its way, and no file is taken for another. An object that is overwritten while it is
+    read is found out by the listing that follows.
     """
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder, self.url = folder, url
         self.data, self.parts, self.record_file = folder / "data", folder / "parts", folder / "record.json"
         self.record: dict[str, list[object]] = read_json(self.record_file) if self.record_file.exists() else {}
-        self._noted = time.monotonic()
+        self._whole: list[Listed] = []
+        self._placed = time.monotonic()
 
     def update(self, system: Any, objects: list[Listed]) -> bool:
         """Fetch what is missing; whether nothing had to be, so that the copy is known to be what the listing says."""
         missing = [each for each in objects if not self._has(each)]
         current = {each.name for each in objects} - {each.name for each in missing}
-        self.record = {name: what for name, what in self.record.items() if name in current}
-        self._note()
         self._remove_others(current)
+        self.record = {name: what for name, what in self.record.items() if name in current}
         if not missing:
             shutil.rmtree(self.parts, ignore_errors=True)
             return True
@@ -142,21 +144,23 @@ class _Copy:
                     [end for _, _, end in batch],
                     on_error="raise",
                 )
-            for (each, start, end), content in zip(batch, found, strict=True):
-                self._append(each, start, end, content)
+            for piece, content in zip(batch, found, strict=True):
+                self._append(*piece, content)
                 progress.advance(len(content))
-            if time.monotonic() - self._noted > NOTED_EVERY:
-                self._note()
-        self._note()
+            if time.monotonic() - self._placed > PLACED_EVERY:
+                self._place()
+        self._place()
 
     def _pieces(self, missing: list[Listed]) -> Iterator[Piece]:
-        """What is still to be asked for. An empty object is asked for nothing: no range of it exists."""
+        """What is still to be asked for. Nothing of an empty object is: it has no range of bytes."""
+        self.parts.mkdir(exist_ok=True)
         for each in missing:
             begun = self._begun(each)
             for start in range(begun, each.size, PIECE):
                 yield each, start, min(start + PIECE, each.size)
             if begun == each.size:
-                self._append(each, begun, each.size, b"")
+                self._part(each).touch()
+                self._whole.append(each)
 
     def _append(self, each: Listed, start: int, end: int, content: bytes) -> None:
         if len(content) != end - start:
@@ -164,15 +168,20 @@ class _Copy:
                 f"{self.url}: {len(content):,} bytes of {each.name} came where {end - start:,} were asked for: it has "
                 "changed meanwhile, or its server sends no parts of a file; run again, or copy it here"
             )
-        part = self._part(each)
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab") as file:
+        with self._part(each).open("ab") as file:
             file.write(content)
         if end == each.size:
+            self._whole.append(each)
+
+    def _place(self) -> None:
+        """Bring what is whole under its names."""
+        self.record |= {each.name: [each.version, each.size] for each in self._whole}
+        write_json(self.record_file, self.record)
+        for each in self._whole:
             path = self.data / each.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(path)
-            self.record[each.name] = [each.version, each.size]
+            self._part(each).replace(path)
+        self._whole, self._placed = [], time.monotonic()
 
     def _part(self, each: Listed) -> Path:
         return self.parts / fingerprint(each.name, each.version, each.size)
@@ -181,10 +190,6 @@ class _Copy:
         """Bytes of it that an earlier, killed copy has fetched."""
         part = self._part(each)
         return part.stat().st_size if part.exists() else 0
-
-    def _note(self) -> None:
-        write_json(self.record_file, self.record)
-        self._noted = time.monotonic()
 
     def _remove_others(self, current: set[str]) -> None:
         """Remove files that are none of the objects any more, and the folders that this empties."""

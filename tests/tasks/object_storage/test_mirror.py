@@ -112,6 +112,24 @@ def test_an_object_that_changes_while_it_is_read_is_never_a_mixture(
     assert mirror(tmp_path, url).read_bytes() == b"z" * 50, "nothing of the others is left in it"
 
 
+@pytest.mark.parametrize("moment", ["write_json", "replace"])
+def test_a_kill_while_files_take_their_places_loses_nothing(
+    moment: str, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, int, int]]
+) -> None:
+    bucket.put("p/1", b"one")
+    bucket.put("p/2", b"two")
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module if moment == "write_json" else Path, moment, killed)
+        mirror(tmp_path, bucket.url("p"))
+    asked.clear()
+    assert files(mirror(tmp_path, bucket.url("p"))) == {"1": b"one", "2": b"two"}
+    assert asked == []
+
+
 def test_a_copy_that_was_cut_or_removed_is_fetched_again(bucket: Bucket, tmp_path: Path) -> None:
     url = bucket.put("people.csv", b"abc")
     copy = mirror(tmp_path, url)
