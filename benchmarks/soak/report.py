@@ -1,17 +1,26 @@
-"""What was measured, as tables: one for each size, and what each further row took from one size to the next."""
+"""What was measured, as tables: one for each size, what each further row took, and how that goes on."""
 
 import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.soak.fit import Fit, fit
+
 MIB = 2**20
+DEGREE = {"flag": 2}  # of CPU time in the rows: its search for neighbours compares all with all; the others are linear
 Run = dict[str, Any]  # as the command keeps it
 
 
 def write_report(runs: Sequence[Run]) -> str:
     """The text of the results, of runs of any sizes."""
     ordered = sorted(runs, key=lambda run: run["rows"])
-    sections = [_heading(ordered), *(_table(run) for run in ordered), _growth(ordered), _made_by(ordered)]
+    sections = [
+        _heading(ordered),
+        *(_table(run) for run in ordered),
+        _growth(ordered),
+        _model(ordered),
+        _made_by(ordered),
+    ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
@@ -74,6 +83,39 @@ def _further(one: Run, other: Run, stage: str, key: str, unit: float) -> str:
         return ""
     each = (found[1] - found[0]) / (other["rows"] - one["rows"]) / unit
     return f"{each:,.0f}" if abs(each) >= 100 else f"{each:.3g}"
+
+
+def _model(runs: Sequence[Run]) -> str:
+    """Cost as a polynomial in the rows, where there are enough sizes to find one wrong."""
+    lines = [
+        "## Fitted to these sizes",
+        "",
+        "By least squares of relative errors; deviation is the largest of them. N is the number of rows.",
+        "",
+        "| stage | CPU s | deviation | peak MiB | deviation | rows at which the peak reaches the limit |",
+        "|---|---|---|---|---|---|",
+    ]
+    for stage in dict.fromkeys(cost["stage"] for run in runs for cost in run["stages"]):
+        costs = [(run["rows"], cost) for run in runs for cost in run["stages"] if cost["stage"] == stage]
+        rows = [size for size, _ in costs]
+        cpu = fit(rows, [cost["cpu"] for _, cost in costs], DEGREE.get(stage, 1))
+        peak = fit(rows, [cost["peak"] / MIB for _, cost in costs], 1)
+        if cpu is None or peak is None:
+            continue
+        start, each = peak.coefficients
+        ends = f"{(runs[-1]['limit'] / MIB - start) / each / 1e6:.2g} million" if each > 0 else "never"
+        lines.append(
+            f"| {stage} | {_formula(cpu, 's')} | {cpu.deviation:.1%} | {_formula(peak, 'MiB')} | {peak.deviation:.1%} "
+            f"| {ends} |"
+        )
+    return "\n".join(lines) if len(lines) > 6 else ""
+
+
+def _formula(found: Fit, unit: str) -> str:
+    parts = [f"{found.coefficients[0]:.3g} {unit}"]
+    for power, factor in enumerate(found.coefficients[1:], 1):
+        parts.append(f"{factor * 1e3**power:.3g} {unit} (N/1000){'²' if power == 2 else ''}")
+    return " + ".join(parts)
 
 
 def _made_by(runs: Sequence[Run]) -> str:

@@ -11,6 +11,7 @@ import yaml
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.soak import command, table
+from benchmarks.soak.fit import fit
 from benchmarks.soak.report import write_report
 from benchmarks.soak.watch import Cost, StageFailedError, run_stage
 from tasks.reviews import store
@@ -73,6 +74,23 @@ def test_the_report_tells_what_a_further_row_takes() -> None:
     assert "| CPU ms | 1,000 to 3,000 |" in text
     assert text.count("| prepare | 1 |") == 1 and text.count("| prepare | 500 |") == 1
     assert "`python -m benchmarks soak --rows 1000,3000 --queries 5 --memory 8GiB --threads 2 --until prepare`" in text
+
+
+def test_a_polynomial_is_found_again_and_refused_where_nothing_could_contradict_it() -> None:
+    rows = [1000, 20_000, 300_000, 1_000_000]
+    found = fit(rows, [2.0 + 3e-5 * n + 4e-9 * n**2 for n in rows], degree=2)
+    assert found is not None and found.coefficients == pytest.approx((2.0, 3e-5, 4e-9)) and found.deviation < 1e-9
+    assert found.at(5000) == pytest.approx(2.25)
+    bent = fit(rows, [2.0 + 4e-9 * n**2 for n in rows], degree=1)
+    assert bent is not None and bent.deviation > 0.3
+    assert fit(rows[:3], [1.0, 2.0, 3.0], degree=2) is None
+
+
+def test_the_report_tells_where_memory_ends() -> None:
+    text = write_report([run(rows, 1.0 + rows / 1000) for rows in (1000, 3000, 9000)])
+    ends = (8 * GIB - 100 * MIB) / 500 / 1e6
+    cpu, peak = "1 s + 1 s (N/1000) | 0.0%", "100 MiB + 0.477 MiB (N/1000) | 0.0%"
+    assert f"| prepare | {cpu} | {peak} | {ends:.2g} million |" in text
 
 
 def test_the_report_tells_of_a_failure() -> None:
