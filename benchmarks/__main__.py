@@ -5,6 +5,7 @@ import typer
 from benchmarks import frozen, retraining, solvers
 from benchmarks.detection import command as detection
 from benchmarks.fidelity import command as fidelity
+from benchmarks.fidelity import variants
 from benchmarks.soak import command as soak
 from benchmarks.speed import command as speed
 
@@ -16,6 +17,7 @@ app.command("retraining")(retraining.main)
 app.command("soak")(soak.main)
 app.command("solvers")(solvers.main)
 app.command("speed")(speed.main)
+app.command("variants")(variants.main)
 app.callback()(lambda: None)  # so that a single benchmark, too, is called by its name
 
 if __name__ == "__main__":

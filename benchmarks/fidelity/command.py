@@ -76,10 +76,10 @@ def main(
         )
         section = f"{_section(name, chosen)}\n\nMade by `{command}`."
         print(section, flush=True)
-        _put(output, section)
+        put(output, section)
 
 
-def _put(output: Path, section: str) -> None:
+def put(output: Path, section: str) -> None:
     """In place of the section of this title, or behind the others, which stay as they are."""
     _, *others = output.read_text(encoding="utf-8").split("\n## ") if output.exists() else [""]
     sections = {text.splitlines()[0]: text.strip() for text in others}
@@ -180,10 +180,10 @@ def _table(protocol: Protocol, truth: Truth, rows: list[Row]) -> str:
         above = ["", ""] if index == base else [f"{gap.value:+.3f}", f"{gap.low:+.3f} to {gap.high:+.3f}"]
         cells = [row.title, damping, str(row.models), f"{own.value:.3f}", f"{own.low:.3f} to {own.high:.3f}", *above]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n\n".join([_about(protocol, losses, draws), "\n".join(lines), _verdict(rows, scored, base)])
+    return "\n\n".join([about(protocol, losses, draws), "\n".join(lines), _verdict(rows, scored, base)])
 
 
-def _about(protocol: Protocol, losses: Tensor, draws: Draws) -> str:
+def about(protocol: Protocol, losses: Tensor, draws: Draws) -> str:
     most = estimate(ceiling(losses), ceiling_draws(losses, draws))
     return (
         f"## {protocol.title}\n\n{protocol.subsets} random halves, {protocol.seeds} seeds each; {protocol.reported} "

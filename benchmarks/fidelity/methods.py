@@ -87,10 +87,13 @@ def ekfac(damping: float) -> Method:
 def gauss_newton(damping: float, iterations: int) -> Method:
     """Conjugate gradients on the Gauss-Newton matrix, preconditioned by EK-FAC, stopped after so many iterations."""
 
-    def method(setting: Setting) -> Tensor:
-        return _solved(setting, damping, 1e-6, iterations, inverse_of(setting.ekfac, damping + setting.decay))
+    return lambda setting: setting.scores(solutions(setting, damping, iterations, setting.train))
 
-    return method
+
+def solutions(setting: Setting, damping: float, iterations: int, examples: TensorData) -> Vectors:
+    """s_q of the queries, with the curvature over these training examples; see `gauss_newton`."""
+    preconditioner = inverse_of(setting.ekfac, damping + setting.decay)
+    return _solved(setting, damping, 1e-6, iterations, preconditioner, examples)
 
 
 def gauss_newton_converged(damping: float) -> Method:
@@ -102,17 +105,22 @@ def gauss_newton_converged(damping: float) -> Method:
         preconditioner = make_preconditioner(
             "subsample", operator, setting.gradients, setting.train, damping, MEMORY, SEED
         )
-        return _solved(setting, damping, 1e-2, 60, preconditioner)
+        return setting.scores(_solved(setting, damping, 1e-2, 60, preconditioner, setting.train))
 
     return method
 
 
 def _solved(
-    setting: Setting, damping: float, tolerance: float, iterations: int, preconditioner: Preconditioner | None
-) -> Tensor:
-    curvature = choose_gauss_newton(setting.gradients, setting.train, MEMORY)
+    setting: Setting,
+    damping: float,
+    tolerance: float,
+    iterations: int,
+    preconditioner: Preconditioner | None,
+    examples: TensorData,
+) -> Vectors:
+    curvature = choose_gauss_newton(setting.gradients, examples, MEMORY)
     operator = curvature + Regularisation(setting.gradients.problem) + damping
-    return setting.scores(conjugate_gradient(operator, setting.right, tolerance, iterations, preconditioner).vectors)
+    return conjugate_gradient(operator, setting.right, tolerance, iterations, preconditioner).vectors
 
 
 def trak(setting: Setting) -> Tensor:

@@ -47,7 +47,7 @@ def measure(name: str, protocol: Protocol, work: Path) -> Truth:
     train, queries = protocol.load()
     rng = np.random.default_rng(0)
     halves = [np.sort(rng.permutation(len(train))[: len(train) // 2]) for _ in range(protocol.subsets)]
-    retraining = Retraining(protocol.start, protocol.objective, protocol.recipe, partial(_read, train))
+    retraining = Retraining(protocol.start, protocol.objective, protocol.recipe, partial(read_examples, train))
     jobs: dict[str, tuple[list[Run], Callable[[Vectors], Vectors]]] = {}
     full = [Run(np.arange(len(train)), FIRST_SEED + index) for index in range(protocol.ensemble)]
     for index, chunk in enumerate(retraining.chunks(full)):
@@ -78,10 +78,10 @@ def measure(name: str, protocol: Protocol, work: Path) -> Truth:
     for row, half in zip(members, halves, strict=True):
         row[torch.from_numpy(half)] = True
     states = [shards.read(shard) for shard in jobs if shard.startswith("full-")]
-    return Truth(train, queries, members, actual.double(), _models(protocol, states))
+    return Truth(train, queries, members, actual.double(), models_of(protocol, states))
 
 
-def _models(protocol: Protocol, states: list[Vectors]) -> list[nn.Module]:
+def models_of(protocol: Protocol, states: list[Vectors]) -> list[nn.Module]:
     models = []
     for part in states:
         for index in range(len(next(iter(part.values())))):
@@ -95,7 +95,7 @@ def _outputs(protocol: Protocol, queries: TensorData, states: Vectors) -> Vector
     return {"outputs": stacked_outputs(protocol.start(0), protocol.objective, states, queries.inputs)}
 
 
-def _read(train: TensorData, positions: Positions) -> tuple[Tensor, Tensor]:
+def read_examples(train: TensorData, positions: Positions) -> tuple[Tensor, Tensor]:
     return train.inputs[positions], train.targets[positions]
 
 
