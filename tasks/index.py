@@ -10,6 +10,7 @@ from torch import Tensor
 from influence.memory import gradient_batch
 from influence.scores import Compressed, LeadingCoordinates, Pairwise, TwoSidedTop, recall
 from tasks.artifacts import content_hash, fingerprint, write_json
+from tasks.cluster import cluster_of
 from tasks.content import content_shards
 from tasks.dataset import Split, load_split
 from tasks.determinism import deterministic
@@ -22,6 +23,7 @@ from tasks.precondition import query_gradients
 from tasks.problem import load_ekfac, load_gradients, model_identity
 from tasks.progress import Progress
 from tasks.score import load_queries
+from tasks.shard_worker import Advance
 from tasks.shards import Shards
 from tasks.solver import factors_of
 from tasks.stage import Work, exclusive, main
@@ -75,25 +77,25 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
     """
     settings = parameters.index
     train = load_split(workspace, "train")
-    parts = content_shards(train, min(settings.shards, len(train)))
+    parts = _parts(train, parameters)
     identity = model_identity(workspace, parameters, [workspace.factors, workspace.queries])
     shards = Shards(workspace.work, "index", fingerprint(identity, settings.coordinates, settings.precision))
     kept = [name for name in parts if shards.done(name) and _is_sound(workspace, name, shards.read(name))]
     shards.keep(kept)
     workspace.index.unlink(missing_ok=True)  # a half-built index is none
-    with device_slot(parameters.compute.device, workspace.work) as device, deterministic():
-        builder = _Builder(workspace, parameters, train, device)
+    with (
+        device_slot(parameters.compute.device, workspace.work) as device,
+        deterministic(),
+        cluster_of(workspace, parameters, device) as cluster,
+    ):
+        builder = Builder(workspace, parameters, train, device)
         progress = Progress("index", len(train), done=sum(len(parts[name]) for name in kept))
-
-        def build(name: str) -> dict[str, Tensor]:
-            tops = builder.build(name, parts[name], progress)
-            return {**tops, "file": torch.from_numpy(_digest(workspace, name))}
-
-        shards.run(list(parts), build)
+        job = cluster.job("tasks.index:builder", progress) if cluster else None
+        shards.run(list(parts), lambda name: builder(name, progress.advance), job)
         for path in workspace.index.parent.glob("*.arrow"):
             if path.stem not in parts:
                 path.unlink()
-        index = builder.measured(parts, {name: shards.read(name) for name in parts})
+        index = builder.measured({name: shards.read(name) for name in parts})
     write_json(workspace.index, asdict(index))
     print(f"index: {described(index)}", flush=True)
     return Work(len(train), str(device))
@@ -122,11 +124,19 @@ def frozen_model(workspace: Workspace, parameters: Parameters) -> str:
     )
 
 
-class _Builder:
-    """Makes shards, and says what the whole is worth."""
+class Builder:
+    """Makes shards, and says what the whole is worth.
+
+    Args:
+        workspace: in which precondition has run.
+        parameters: of the index, too.
+        train: the training split.
+        device: where to compute.
+    """
 
     def __init__(self, workspace: Workspace, parameters: Parameters, train: Split, device: torch.device) -> None:
         self.workspace, self.parameters, self.train = workspace, parameters, train
+        self.parts = _parts(train, parameters)
         self.gradients = load_gradients(workspace, parameters, train, device)
         ekfac, self.damping = load_ekfac(workspace, self.gradients)
         shift = self.damping + parameters.train.weight_decay
@@ -146,9 +156,9 @@ class _Builder:
             self.exact[solved["solver"]] = Pairwise(self.gradients, asked.solutions, len(train))
         self.batch = gradient_batch(self.gradients.problem, inputs[:2], parameters.compute.memory_bytes)
 
-    def build(self, name: str, members: np.ndarray, progress: Progress) -> dict[str, Tensor]:
-        """Write one shard, and return the exact top of its rows for the run's queries, by their places in it."""
-        classes = self.train.encoding.classes
+    def __call__(self, name: str, advance: Advance) -> dict[str, Tensor]:
+        """Write one shard, and return its hash and the exact top of its rows for the run's queries, by their places."""
+        members, classes = self.parts[name], self.train.encoding.classes
         tops = {of: TwoSidedTop(len(self.asked.outputs), self.k) for of in self.exact}
         parts, predicted = [], []
         for start in range(0, len(members), self.batch):
@@ -158,7 +168,7 @@ class _Builder:
             predicted += [classes[place] for place in readings.outputs.argmax(dim=1).tolist()]
             for of, pairwise in self.exact.items():
                 tops[of].update(pairwise.from_readings(readings), torch.arange(start, start + len(targets)))
-            progress.advance(len(targets))
+            advance(len(targets))
         write_index_shard(
             self.workspace.index_shard(name),
             [self.train.ids[place] for place in members],
@@ -166,16 +176,17 @@ class _Builder:
             predicted,
             Compressed(torch.cat([part.values for part in parts]), torch.cat([part.scales for part in parts])),
         )
-        return {f"{of}/{key}": value for of, top in tops.items() for key, value in top.state().items()}
+        kept = {f"{of}/{key}": value for of, top in tops.items() for key, value in top.state().items()}
+        return {**kept, "file": torch.from_numpy(_digest(self.workspace, name))}
 
-    def measured(self, parts: dict[str, np.ndarray], tops: dict[str, dict[str, Tensor]]) -> Index:
+    def measured(self, tops: dict[str, dict[str, Tensor]]) -> Index:
         """What the finished index is, and what it finds again of the exact top."""
-        paths = [self.workspace.index_shard(name) for name in parts]
+        paths = [self.workspace.index_shard(name) for name in self.parts]
         shards = (read_index_shard(path) for path in paths)
         memory = self.parameters.compute.memory_bytes
         x, offsets = self.coordinates.of(self.asked), self.coordinates.offset(self.asked)
         found = search(shards, x, offsets, len(self.train), self.k, memory)
-        sizes = {name: len(rows) for name, rows in parts.items()}
+        sizes = {name: len(rows) for name, rows in self.parts.items()}
         return Index(
             model=frozen_model(self.workspace, self.parameters),
             training_set=content_hash(self.workspace.split("train")),
@@ -191,6 +202,15 @@ class _Builder:
             queries=len(x),
             recall={of: round(_recall(found, _joined(tops, sizes, of, self.k)), 4) for of in self.exact},
         )
+
+
+def builder(workspace: Workspace, parameters: Parameters, device: torch.device) -> Builder:
+    """For `tasks.shard_worker`: makes the shards of the index."""
+    return Builder(workspace, parameters, load_split(workspace, "train"), device)
+
+
+def _parts(train: Split, parameters: Parameters) -> dict[str, np.ndarray]:
+    return content_shards(train, min(parameters.index.shards, len(train)))
 
 
 def _joined(tops: dict[str, dict[str, Tensor]], sizes: dict[str, int], of: str, k: int) -> TwoSidedTop:
