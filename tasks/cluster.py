@@ -95,10 +95,12 @@ class Cluster:
         from distributed.scheduler import KilledWorker
 
         try:
+            alone = False
             while not future.done():
                 with contextlib.suppress(TimeoutError):
                     future.exception(timeout=PATIENCE)
-                if not future.done() and not _able(self._client, self.device):
+                before, alone = alone, not future.done() and not _able(self._client, self.device)
+                if alone and not before:
                     print("waiting for a Dask worker: there is none left", flush=True)
             seconds, count = future.result()
         except KilledWorker as error:
