@@ -5,6 +5,7 @@ from typing import Any
 
 from tasks.errors import UserError
 from tasks.object_storage.failures import told
+from tasks.secrets import masked
 
 MARK = "://"
 # What both fsspec and DVC read under one name, and the modules that they need for it.
@@ -26,17 +27,17 @@ def require_sound(url: str) -> None:
     """Refuse what is no URL of data, before anything is asked of it. Nothing is connected to.
 
     Raises:
-        UserError: it holds a user or a password, which no message repeats; or nothing reads its scheme; or the package
-            that does is not installed.
+        UserError: it holds a user, a password or a key, which no message repeats; or nothing reads its scheme; or the
+            package that does is not installed.
     """
     scheme, _, rest = url.partition(MARK)
     place = rest.partition("/")[0]
     is_web = scheme in ("http", "https")
     # A password may hold a slash; then all that is left of it in the first part is its colon.
-    if "@" in place or (":" in place and not is_web):
+    if "@" in place or (":" in place and not is_web) or masked(url) != url:
         raise UserError(
-            f"a {scheme[:10]}:// URL of data holds a user or a password: leave it out; keys are read from the "
-            "environment or the usual files of the provider"
+            "a URL of data holds a user, a password or a key, which git, dvc.lock and the artifacts would keep: leave "
+            "it out; keys are read from the environment or the usual files of the provider"
         )
     if scheme not in READERS:
         known = ", ".join(f"{each}{MARK}" for each in READERS)

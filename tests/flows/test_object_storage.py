@@ -60,7 +60,7 @@ def test_before_any_work(remote: Toy, bucket: Bucket) -> None:
     with pytest.raises(UserError, match="nothing does not exist"):
         check(remote.root)
     remote.parameters(prepare={**PREPARE, "path": f"s3://ada:{SECRET}@{bucket.name}/raw"})
-    with pytest.raises(UserError, match="a user or a password") as caught:
+    with pytest.raises(UserError, match="a user, a password or a key") as caught:
         check(remote.root)
     assert SECRET not in str(caught.value)
 
@@ -115,6 +115,10 @@ def test_init_looks_at_the_data_where_they_are(bucket: Bucket, tmp_path: Path) -
     assert [stage.urls for stage in read_graph(tmp_path) if stage.name == "prepare"] == [{url}]
     with pytest.raises(UserError, match=rf"--label: {url} has no column 'wage'"):
         initialise(tmp_path, url, Hints(label="wage"), force=True)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UserError, match="a user, a password or a key"):
+        initialise(tmp_path / "other", f"https://example.org/people.csv?sig={SECRET}", Hints(label="income"))
+    assert not list((tmp_path / "other").iterdir()), "nothing of it is written down"
 
 
 def test_init_names_the_labels_of_idx_images(bucket: Bucket, tmp_path: Path) -> None:
