@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from influence.bytesize import parse_bytes
 from tasks.errors import UserError
@@ -12,6 +12,15 @@ from tasks.secrets import refuse_secrets
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+
+
+def _no_url(path: str) -> str:
+    if "://" in path:
+        raise ValueError("a file of this machine is needed: fetch it with `dvc import-url URL FILE` and name the file")
+    return path
+
+
+File = Annotated[str, AfterValidator(_no_url)]
 
 
 class Section(BaseModel):
@@ -134,7 +143,7 @@ class Prepare(Section):
 class Train(Section):
     factory: str = "cnn"  # logistic, mlp, cnn, text_linear, or package.module:function
     arguments: dict[str, Any] = {}
-    checkpoint: str | None = None  # safetensors of a trained model; then nothing is trained
+    checkpoint: File | None = None  # safetensors of a trained model; then nothing is trained
     features: str | None = None  # name of the module whose input is the feature vector; None: the last Linear
     epochs: Annotated[int, Field(ge=1)] = 12
     batch_size: Annotated[int, Field(ge=1)] = 64
@@ -254,7 +263,7 @@ class Report(Section):
 class Explain(Section):
     """What the flow `influence-explain` does between two full runs; no stage."""
 
-    inbox: str = "inbox.csv"  # CSV or Parquet with a column example_id: the queries to explain
+    inbox: File = "inbox.csv"  # CSV or Parquet with a column example_id: the queries to explain
     at_once: Annotated[int, Field(ge=1)] = 20  # queries explained in one turn
     k: Annotated[int, Field(ge=1)] = 10  # helpful and harmful training examples told of each
 

@@ -51,6 +51,11 @@ def test_short_forms_mean_the_same(tmp_path: Path) -> None:
         (source(kind="csv", label="y", features=["a", 7]), "`prepare.source.features.1`: Input should be a valid str"),
         ({"train": {"epochs": "many"}}, "`train.epochs`: Input should be a valid integer"),
         ({"train": {"epochs": 0}}, "`train.epochs`: Input should be greater than or equal to 1, got 0"),
+        (
+            {"train": {"checkpoint": "s3://b/weights"}},
+            "`train.checkpoint`: Value error, a file of this machine is needed",
+        ),
+        ({"explain": {"inbox": "s3://b/inbox.csv"}}, "`explain.inbox`: Value error, a file of this machine is needed"),
         ({"train": {"learning_rate": float("inf")}}, "`train.learning_rate`: Input should be a finite number"),
         ({"train": {"weight_decay": float("nan")}}, "`train.weight_decay`: Input should be a finite number"),
         ({"runner": "dask"}, "`runner`: Input should be 'loop'"),
