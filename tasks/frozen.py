@@ -23,6 +23,7 @@ from tasks.index_shards import AGAIN, IndexShard, read_index_shard
 from tasks.new_examples import read_new
 from tasks.parameters import Parameters
 from tasks.problem import load_ekfac, load_gradients
+from tasks.progress import Progress
 from tasks.query import find_example
 from tasks.reporting.explanation import Neighbour, file_stem
 from tasks.score import TAILS
@@ -142,7 +143,7 @@ def _answers(
     starts = np.array(list(accumulate((len(shard.ids) for shard in shards), initial=0)))
     probe, _ = queries.batch(slice(0, 1), device)
     size = min(SEARCHED, gradient_batch(gradients.problem, probe, memory))
-    classes = queries.encoding.classes
+    classes, progress = queries.encoding.classes, Progress("explain --frozen-model", len(queries), "queries")
 
     def neighbours(places: list[int], values: list[float]) -> list[Neighbour]:
         found = []
@@ -172,6 +173,7 @@ def _answers(
                 helpful=neighbours(tails[0][0][row], tails[0][1][row]),
                 harmful=neighbours(tails[1][0][row], tails[1][1][row]),
             )
+        progress.advance(len(losses))
 
 
 def _write_answers(workspace: Workspace, path: Path, answers: list[Answer], index: Index, k: int) -> None:
