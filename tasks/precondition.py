@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -16,16 +14,16 @@ from influence.inverse import Solution
 from influence.layers import PerExampleGradients, as_vectors
 from influence.memory import gradient_batch
 from influence.vectors import Vectors, block, zeros_like
-from tasks.artifacts import fingerprint, read_table, write_json
+from tasks.artifacts import fingerprint, write_json
 from tasks.cluster import cluster_of
 from tasks.content import content_key
 from tasks.dataset import Split, load_split
 from tasks.determinism import deterministic
 from tasks.device import device_slot
-from tasks.errors import UserError
-from tasks.parameters import Curvature, Parameters, Precondition, RelativeDamping
+from tasks.parameters import Curvature, Parameters, RelativeDamping
 from tasks.problem import load_gradients, model_identity
 from tasks.progress import Progress
+from tasks.query_choice import choose_queries, misread
 from tasks.shard_worker import Advance, Compute
 from tasks.shards import Shards, shard_path
 from tasks.solver import Solver, curvature_examples, factors_of, fit
@@ -141,44 +139,6 @@ def _chunks(validation: Split, chosen: np.ndarray) -> dict[str, np.ndarray]:
     starts = range(0, len(chosen), QUERIES_AT_ONCE)
     parts = {start // QUERIES_AT_ONCE: chosen[start : start + QUERIES_AT_ONCE] for start in starts}
     return {f"queries-{place:04d}-{content_key(validation, part)}": part for place, part in parts.items()}
-
-
-def choose_queries(workspace: Workspace, validation: Split, settings: Precondition, seed: int) -> np.ndarray:
-    """Positions in the validation split: its errors of largest loss, then a random sample of the others.
-
-    Raises:
-        UserError: the predictions are of another validation split, or no example is a query.
-    """
-    table = _predicted(workspace, validation)
-    wrong = np.flatnonzero(misread(workspace, validation))
-    worst = wrong[np.argsort(-table["loss"].to_numpy()[wrong], kind="stable")][: settings.queries.errors]
-    others = np.setdiff1d(np.arange(len(validation)), worst)
-    sample = np.random.default_rng([seed, 1]).permutation(others)[: settings.queries.sample]
-    if not len(worst) + len(sample):
-        raise UserError(
-            "`precondition.queries` asks for nothing but misread validation examples, and the model misreads none: "
-            "set `precondition.queries.sample` above 0"
-        )
-    return np.concatenate([worst, np.sort(sample)])
-
-
-def misread(workspace: Workspace, validation: Split) -> np.ndarray:
-    """Which validation examples the model predicts as another label than theirs, bool [V].
-
-    Raises:
-        UserError: the predictions are of another validation split.
-    """
-    table = _predicted(workspace, validation)
-    found: np.ndarray = pc.not_equal(table["label"], table["predicted"]).to_numpy()
-    return found
-
-
-def _predicted(workspace: Workspace, validation: Split) -> pa.Table:
-    table = read_table(workspace.predictions, ["split", "label", "predicted", "loss"])
-    table = table.filter(pc.equal(table["split"], "validation"))
-    if len(table) != len(validation):
-        raise UserError(f"{workspace.predictions} is not of the validation split in data/prepared: rerun train")
-    return table
 
 
 def solve_together(gradients: PerExampleGradients, solver: Solver, queries: Split, memory: int) -> dict[str, Tensor]:

@@ -1,12 +1,10 @@
 """The precondition stage on a real trained model, against dense linear algebra."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 from dense_system import dense_system
@@ -14,12 +12,13 @@ from stage_runner import kill_after_the_first_shard, run_command, run_in
 
 from influence.curvature import fit_ekfac, fit_kfac
 from tasks import train
-from tasks.artifacts import read_json, read_table
+from tasks.artifacts import read_json
 from tasks.dataset import load_split
 from tasks.errors import UserError
 from tasks.parameters import load_parameters
-from tasks.precondition import choose_queries, query_gradients, run, solve_together
+from tasks.precondition import query_gradients, run, solve_together
 from tasks.problem import load_ekfac, load_gradients
+from tasks.query_choice import choose_queries
 from tasks.score import load_queries
 from tasks.solver import Solver, curvature_examples, load_solver
 from tasks.tensors import read_tensors
@@ -71,31 +70,6 @@ def test_many_queries_together_are_solved_as_one_and_none_is_zero(scored: Path) 
     assert float(system.flat(none).abs().max()) == 0.0
 
 
-def test_the_queries_are_the_worst_errors_and_a_sample_of_the_others(scored: Path) -> None:
-    workspace = Workspace(scored)
-    parameters = load_parameters(workspace.parameters)
-    validation = load_split(workspace, "validation")
-    table = [row for row in read_table(workspace.predictions).to_pylist() if row["split"] == "validation"]
-    wrong = sorted((row for row in table if row["label"] != row["predicted"]), key=lambda row: -row["loss"])
-    worst = [row["example_id"] for row in wrong[:4]]
-    assert len(worst) == 4  # the model does misread some, or this would show nothing
-    chosen = [validation.ids[index] for index in choose_queries(workspace, validation, parameters.precondition, 0)]
-    assert chosen[:4] == worst
-    assert len(set(chosen)) == 10 and chosen[4:] == sorted(chosen[4:])
-    assert json.loads(read_tensors(workspace.queries)[1]["query_ids"]) == chosen
-    others = [validation.ids[index] for index in choose_queries(workspace, validation, parameters.precondition, 1)]
-    assert others[:4] == worst and others[4:] != chosen[4:]
-
-
-def test_asking_for_errors_of_a_model_that_makes_none(copy_scored: Callable[..., Workspace]) -> None:
-    workspace = copy_scored("copy", precondition={"queries": {"errors": 5, "sample": 0}})
-    right = read_table(workspace.predictions)
-    right = right.set_column(right.schema.get_field_index("predicted"), "predicted", right["label"])
-    pq.write_table(right, workspace.predictions)
-    with pytest.raises(UserError, match=r"the model misreads none: set `precondition\.queries\.sample` above 0"):
-        run_in(workspace.root, run)
-
-
 @pytest.mark.parametrize("count", [None, 40, 10_000])
 def test_the_operator_is_of_all_examples_or_of_a_random_subset(scored: Path, count: int | None) -> None:
     workspace = Workspace(scored)
@@ -138,16 +112,6 @@ def test_without_any_shift_a_singular_curvature_is_refused_before_it_is_inverted
     """Softmax never sees a constant added to all logits: the Gauss-Newton matrix has zero eigenvalues."""
     workspace = copy_scored("singular", precondition={"damping": 0.0}, train={"weight_decay": 0.0})
     with pytest.raises(UserError, match=r"cannot be inverted: set `precondition\.damping` or `train\.weight_decay`"):
-        run_in(workspace.root, run)
-
-
-def test_predictions_of_other_data_are_refused(
-    copy_scored: Callable[..., Workspace], make_prepared: Callable[..., Workspace], tmp_path: Path
-) -> None:
-    workspace = copy_scored("copy")
-    other = make_prepared(tmp_path / "other", kind="table", held_out=50, classes=4)
-    workspace.split("validation").write_bytes(other.split("validation").read_bytes())
-    with pytest.raises(UserError, match=r"predictions\.parquet is not of the validation split .*: rerun train"):
         run_in(workspace.root, run)
 
 

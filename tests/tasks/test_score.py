@@ -17,8 +17,8 @@ from tasks import precondition
 from tasks.artifacts import PROVENANCE, SCORES, SELF_INFLUENCE, TOP, content_hash, read_json, read_table
 from tasks.dataset import load_split
 from tasks.parameters import load_parameters
-from tasks.precondition import misread
 from tasks.problem import load_ekfac, load_gradients
+from tasks.query_choice import misread
 from tasks.score import load_queries, run
 from tasks.workspace import SplitName, Workspace
 
