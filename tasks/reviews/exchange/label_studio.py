@@ -58,7 +58,7 @@ def configuration(kind: str, classes: Sequence[str]) -> str:
     tag, value = TAGS[kind]
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Header", value="$question")
-    ElementTree.SubElement(view, tag, name=EXAMPLE, value=f"${value}", **WIDTH.get(kind, {}))
+    ElementTree.SubElement(view, tag, WIDTH.get(kind, {}), name=EXAMPLE, value=f"${value}")
     for name, title, choices in (
         (LABEL, "The right label", classes),
         (OTHERWISE, "Or: take it out of the data, or leave it to others", OTHER_CHOICES),
