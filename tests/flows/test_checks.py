@@ -45,6 +45,12 @@ def test_another_version_is_refused(toy: Toy) -> None:
         check(toy.root)
 
 
+def test_a_scheduler_that_does_not_answer_is_told_before_any_stage_runs(toy: Toy) -> None:
+    toy.parameters(runner={"dask": "tcp://127.0.0.1:1"})
+    with pytest.raises(UserError, match=r"`runner\.dask`: no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
+        check(toy.root)
+
+
 def test_own_code_must_be_a_dependency_of_each_stage_that_runs_it(toy: Toy) -> None:
     own_model(toy)
     with pytest.raises(UserError, match=r"`train\.factory` makes train read nets/small\.py.*add `- nets/small\.py`"):
