@@ -90,7 +90,8 @@ def _model(runs: Sequence[Run]) -> str:
     lines = [
         "## Fitted to these sizes",
         "",
-        "By least squares of relative errors; deviation is the largest of them. N is the number of rows.",
+        "By least squares of relative errors; deviation is the largest of them. N is the number of rows. Peaks are of "
+        "resident memory; the limit counts address space, which is more, and is met earlier.",
         "",
         "| stage | CPU s | deviation | peak MiB | deviation | rows at which the peak reaches the limit |",
         "|---|---|---|---|---|---|",
