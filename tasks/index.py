@@ -1,6 +1,7 @@
 """The gradient index of a preconditioned model: built once, so that a new query is a product of matrices."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ from tasks.tensors import read_metadata
 from tasks.workspace import Workspace
 
 TOP = 100  # helpful and harmful training examples of a query of which the recall is told
+MOST_QUERIES = 64  # of the run's, on which it is measured: each costs every shard its exact top
 TYPES = {"int8": torch.int8, "float16": torch.float16, "float32": torch.float32}
 
 
@@ -49,7 +51,7 @@ class Index:
         shards: rows of every file, by its name without `.arrow`.
         damping: added to the curvature, in absolute units.
         curvature: that the index inverts, EK-FAC or K-FAC.
-        queries: the run's, on which the recall was measured.
+        queries: of the run, on which the recall was measured.
         recall: share of the exact top 100 that the index finds, the mean over helpful and harmful and all queries:
             of the scores by this curvature, and of the run's own, which its solver made.
     """
@@ -95,7 +97,7 @@ def run(workspace: Workspace, parameters: Parameters) -> Work:
         for path in workspace.index.parent.glob("*.arrow"):
             if path.stem not in parts:
                 path.unlink()
-        index = builder.measured({name: shards.read(name) for name in parts})
+        index = builder.measured(shards.read)
     write_json(workspace.index, asdict(index))
     print(f"index: {described(index)}", flush=True)
     return Work(len(train), str(device))
@@ -147,13 +149,15 @@ class Builder:
         asked = load_queries(workspace, device)
         validation = load_split(workspace, "validation")
         places = {example_id: place for place, example_id in enumerate(validation.ids)}
-        inputs, targets = validation.batch(np.array([places[name] for name in asked.ids]), device)
+        chosen = np.unique(np.linspace(0, len(asked.ids) - 1, MOST_QUERIES).round().astype(np.int64))
+        inputs, targets = validation.batch(np.array([places[asked.ids[place]] for place in chosen]), device)
         self.asked = self.gradients.read(inputs, targets=targets)
         right = query_gradients(self.gradients, inputs, targets)
         inverted = ekfac.power(right, -1.0, shift)
         self.exact = {self.curvature: Pairwise(self.gradients, inverted, len(train))}
         if solved["curvature"] != self.curvature:
-            self.exact[solved["solver"]] = Pairwise(self.gradients, asked.solutions, len(train))
+            solutions = {name: value[torch.from_numpy(chosen)] for name, value in asked.solutions.items()}
+            self.exact[solved["solver"]] = Pairwise(self.gradients, solutions, len(train))
         self.batch = gradient_batch(self.gradients.problem, inputs[:2], parameters.compute.memory_bytes)
 
     def __call__(self, name: str, advance: Advance) -> dict[str, Tensor]:
@@ -179,8 +183,8 @@ class Builder:
         kept = {f"{of}/{key}": value for of, top in tops.items() for key, value in top.state().items()}
         return {**kept, "file": torch.from_numpy(_digest(self.workspace, name))}
 
-    def measured(self, tops: dict[str, dict[str, Tensor]]) -> Index:
-        """What the finished index is, and what it finds again of the exact top."""
+    def measured(self, kept: Callable[[str], dict[str, Tensor]]) -> Index:
+        """What the finished index is, and what it finds again of the exact top, whose parts the shards have kept."""
         paths = [self.workspace.index_shard(name) for name in self.parts]
         shards = (read_index_shard(path) for path in paths)
         memory = self.parameters.compute.memory_bytes
@@ -200,8 +204,17 @@ class Builder:
             damping=self.damping,
             curvature=self.curvature,
             queries=len(x),
-            recall={of: round(_recall(found, _joined(tops, sizes, of, self.k)), 4) for of in self.exact},
+            recall={of: round(_recall(found, self._joined(kept, of)), 4) for of in self.exact},
         )
+
+    def _joined(self, kept: Callable[[str], dict[str, Tensor]], of: str) -> TwoSidedTop:
+        """The exact top of the whole training set, by places in the index."""
+        joined, start = TwoSidedTop(len(self.asked.outputs), self.k), 0
+        for name, members in self.parts.items():
+            state = {key.removeprefix(f"{of}/"): value for key, value in kept(name).items() if key.startswith(f"{of}/")}
+            joined.merge(TwoSidedTop.from_state(self.k, state, torch.arange(start, start + len(members))))
+            start += len(members)
+        return joined
 
 
 def builder(workspace: Workspace, parameters: Parameters, device: torch.device) -> Builder:
@@ -211,21 +224,6 @@ def builder(workspace: Workspace, parameters: Parameters, device: torch.device) 
 
 def _parts(train: Split, parameters: Parameters) -> dict[str, np.ndarray]:
     return content_shards(train, min(parameters.index.shards, len(train)))
-
-
-def _joined(tops: dict[str, dict[str, Tensor]], sizes: dict[str, int], of: str, k: int) -> TwoSidedTop:
-    """The exact top of the whole training set, by places in the index."""
-    joined, start = None, 0
-    for name, size in sizes.items():
-        state = {key.removeprefix(f"{of}/"): value for key, value in tops[name].items() if key.startswith(f"{of}/")}
-        part = TwoSidedTop.from_state(k, state, torch.arange(start, start + size))
-        start += size
-        if joined is None:
-            joined = part
-        else:
-            joined.merge(part)
-    assert joined is not None
-    return joined
 
 
 def _recall(found: TwoSidedTop, exact: TwoSidedTop) -> float:

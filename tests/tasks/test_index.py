@@ -115,6 +115,13 @@ def test_the_recall_grows_with_the_size_and_a_byte_a_coordinate_is_enough(copy: 
     assert rounded.bytes_per_example < found[-1].bytes_per_example - 2 * 48
 
 
+def test_the_recall_is_measured_on_a_bounded_number_of_queries(copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs every shard its exact top."""
+    monkeypatch.setattr("tasks.index.MOST_QUERIES", 4)
+    index = built(copy("few"))
+    assert index.queries == 4 and index.recall["EK-FAC"] > 0.99
+
+
 @pytest.mark.parametrize("shards", [1, 150])
 def test_the_number_of_shards_changes_no_answer(copy: Copy, shards: int) -> None:
     five, other = copy("five", coordinates=16), copy("other", coordinates=16, shards=shards)
