@@ -18,6 +18,7 @@ from influence.detection import (
 )
 from tasks.draws import draws
 from tasks.errors import UserError
+from tasks.progress import Progress
 
 PENALTIES = (1e-2, 1e-3, 1e-4)  # of the cross-validated top layer: smaller ones as long as the held-out loss falls
 
@@ -101,9 +102,11 @@ def _best_penalty(
         UserError: no fit is finite.
     """
     parts, best, smallest, found = torch.from_numpy(fold).to(labels.device), None, np.inf, None
+    progress = Progress("flag: top layers without each fold", len(PENALTIES), "penalties")
     for penalty in PENALTIES:
         found = FoldRegressions(rows, labels, classes, parts, penalty, start=found)
         value = loss(found)
+        progress.advance(1)
         if not value < smallest:
             break
         best, smallest = found, value

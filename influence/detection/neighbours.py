@@ -7,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+BLOCK = 2**26  # similarities at once: 256 MiB in float32, however many examples there are
+MOST_ROWS = 1024
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -36,7 +39,7 @@ def nearest_neighbours(
     features: Tensor,
     neighbours: int,
     of: Tensor | None = None,
-    rows: int = 1024,
+    rows: int | None = None,
     on_batch: Callable[[int], object] = lambda examples: None,
 ) -> Neighbours:
     """By cosine similarity of centred features.
@@ -45,7 +48,7 @@ def nearest_neighbours(
         features: of the labelled examples, [N, D], N >= 2.
         neighbours: how many are wanted; at most N - 1 are found.
         of: features of other examples to ask for, [M, D]; None: of the labelled ones, none its own neighbour.
-        rows: examples compared with all the labelled ones at once.
+        rows: examples compared with all the labelled ones at once; None: as many as keep the memory flat.
         on_batch: called with the number of examples answered for, after every batch.
 
     Raises:
@@ -56,6 +59,7 @@ def nearest_neighbours(
     used, centre = min(neighbours, len(features) - 1), features.mean(dim=0)
     directions = F.normalize(features - centre, dim=1)
     asked = directions if of is None else F.normalize(of - centre, dim=1)
+    rows = rows or max(1, min(MOST_ROWS, BLOCK // len(features)))
     indices, similarities = [], []
     for start in range(0, len(asked), rows):
         similarity = asked[start : start + rows] @ directions.T
@@ -66,6 +70,7 @@ def nearest_neighbours(
         indices.append(found.indices)
         similarities.append(found.values)
         on_batch(len(similarity))
+        del similarity  # or it is held while the next is made
     return Neighbours(torch.cat(indices), (2.0 - 2.0 * torch.cat(similarities)).clamp(min=0.0).sqrt())
 
 
