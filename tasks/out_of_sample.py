@@ -14,6 +14,7 @@ from influence.detection import (
     Standardiser,
     fit_class_evidence,
     learn_error_model,
+    match_frequencies,
     read_better,
 )
 from tasks.draws import draws
@@ -181,10 +182,15 @@ class Witnesses:
             opinions = max(len(logs) for logs in self._held_out)
             shape = (opinions * len(self.labels), self._train[0].shape[1])
             repeated = [np.broadcast_to(logs, (opinions, *logs.shape[1:])).reshape(shape) for logs in self._held_out]
-            evidence = ClassEvidence(repeated, np.tile(self.labels, opinions))
+            classes = ClassEvidence(repeated, np.tile(self.labels, opinions)).probabilities(self._train)
         else:  # one opinion an example: the errors of one example are not to be counted as several
-            evidence = fit_class_evidence(self._one_opinion(), self.labels)
-        classes = evidence.probabilities(self._train)
+            evidence, as_they_stand = fit_class_evidence(self._one_opinion(), self.labels)
+            classes = evidence.probabilities(self._train)
+            if as_they_stand:
+                # Training labels are of the same kind: that the few of validation have other shares by chance must
+                # not be taken for errors.
+                counts = np.bincount(self.came, minlength=classes.shape[1])
+                classes = match_frequencies(classes, counts / len(self.came))
         errors = learn_error_model(classes, self.came, self.half)
         return Belief(classes, errors, errors.posterior(classes, self.given)[0])
 

@@ -2,7 +2,7 @@
 
 from influence.detection.budget import within_false_discoveries
 from influence.detection.calibration import along_ranking
-from influence.detection.class_evidence import ClassEvidence, smoothed_votes
+from influence.detection.class_evidence import ClassEvidence, match_frequencies, smoothed_votes
 from influence.detection.error_model import ErrorModel, fit_error_model, learn_error_model
 from influence.detection.folds import FoldRegressions, Standardiser
 from influence.detection.fusion import fuse
@@ -27,6 +27,7 @@ __all__ = [
     "fuse",
     "learn_error_model",
     "margin_log_odds",
+    "match_frequencies",
     "nearest_neighbours",
     "outliers",
     "read_better",

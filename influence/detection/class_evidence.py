@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 RIDGE = 1e-3  # on the weights of the regression, for held-out sets that it separates
+MATCHES, MATCHED = 200, 1e-6  # rounds of `match_frequencies`, and the relative error that ends them
 
 
 class ClassEvidence:
@@ -41,6 +42,26 @@ class ClassEvidence:
         """P(class | evidence) of other examples, [N, C], from the same kinds of evidence in the same order."""
         scores = np.tensordot(self._theta[: self._kinds], np.stack(evidence), 1) + self._theta[self._kinds :]
         return softmax(scores, axis=1)
+
+
+def match_frequencies(probabilities: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """Shift the logarithms class by class until each class is as frequent in the mean as it is known to be, [N, C].
+
+    The correction of class priors of Saerens et al. (2002), turned round: there frequencies are sought, here they are
+    given.
+
+    Args:
+        probabilities: of each example's class, [N, C].
+        frequencies: of the classes, positive, with sum 1, [C].
+    """
+    logs, shift = np.log(np.maximum(probabilities, 1e-300)), np.zeros(len(frequencies))
+    for _ in range(MATCHES):
+        found: np.ndarray = softmax(logs + shift, axis=1)
+        change = np.log(frequencies) - np.log(found.mean(axis=0))
+        shift += change
+        if np.abs(change).max() < MATCHED:
+            break
+    return found
 
 
 def smoothed_votes(votes: np.ndarray, neighbours: int) -> np.ndarray:

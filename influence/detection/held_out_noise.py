@@ -41,7 +41,7 @@ def read_better(
     return float(losses[1].mean() - losses[0].mean()) > STANDARD_ERRORS * error
 
 
-def fit_class_evidence(evidence: Sequence[np.ndarray], labels: np.ndarray) -> ClassEvidence:
+def fit_class_evidence(evidence: Sequence[np.ndarray], labels: np.ndarray) -> tuple[ClassEvidence, bool]:
     """The weights of the evidence where the held-out labels may go wrong by unknown rates, class by class.
 
     Rates of each pair of classes, or one for all, are believed if, cross-validated, they make labels that were not seen
@@ -50,9 +50,13 @@ def fit_class_evidence(evidence: Sequence[np.ndarray], labels: np.ndarray) -> Cl
     Args:
         evidence: of held-out examples, each [M, C], in logarithms.
         labels: class indices as they stand there, [M].
+
+    Returns:
+        the evidence, and whether it is of the labels as they stand there, rates of errors not being believed.
     """
     likelihoods = [_unseen_likelihood(evidence, labels, pseudo) for pseudo in PSEUDO]
-    return _fit(evidence, labels, PSEUDO[int(np.argmax(likelihoods))])[0]
+    pseudo = PSEUDO[int(np.argmax(likelihoods))]
+    return _fit(evidence, labels, pseudo)[0], pseudo is None
 
 
 def _unseen_likelihood(evidence: Sequence[np.ndarray], labels: np.ndarray, pseudo: float | None) -> float:

@@ -60,6 +60,25 @@ def test_validation_labels_as_wrong_as_those_of_training_are_seen_through() -> N
     assert 1.0 - witnesses.belief(trusted=True).posterior[np.arange(3000), given].mean() < 0.05  # misled
 
 
+def test_shares_that_differ_by_chance_in_untrusted_validation_labels_are_no_errors() -> None:
+    """The same 15 % of errors in both sets, which look like hard examples: nothing tells how the labels go wrong."""
+    rng = np.random.default_rng(3)
+    truth, held_out = rng.integers(2, size=4000), (rng.random(300) < 0.42).astype(int)
+    sources = [(opinion(truth, rng), opinion(held_out, rng)) for _ in range(2)]
+
+    def hard_ones_wrong(labels: np.ndarray, logs: np.ndarray) -> np.ndarray:
+        doubt = -logs[np.arange(len(labels)), labels]
+        return np.where(doubt > np.quantile(doubt, 0.85), 1 - labels, labels)
+
+    given, noisy = hard_ones_wrong(truth, sources[0][0]), hard_ones_wrong(held_out, sources[0][1])
+    witnesses = Witnesses(given, noisy, np.arange(4000) % 2 == 0)
+    for own, others in sources:
+        witnesses.add(own, others[None])
+    belief = witnesses.belief(trusted=False)
+    assert belief.classes.mean(axis=0) == pytest.approx(np.bincount(given) / 4000, abs=1e-3)
+    assert abs(belief.errors.rates[0, 1] - belief.errors.rates[1, 0]) < 0.03
+
+
 def test_what_was_mended_is_still_counted_among_the_errors() -> None:
     """The labels that nobody mended are as wrong as before, and as probably wrong."""
     rng = np.random.default_rng(0)

@@ -1,9 +1,11 @@
 """Evidence weighed on held-out examples."""
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 
-from influence.detection import ClassEvidence, smoothed_votes
+from influence.detection import ClassEvidence, match_frequencies, smoothed_votes
 
 
 def world(seed: int, sample: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -31,3 +33,19 @@ def test_held_out_labels_that_are_all_alike_leave_finite_probabilities() -> None
 def test_votes_get_one_more_vote_spread_over_all_labels() -> None:
     found = smoothed_votes(np.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]), 2)
     assert np.allclose(np.exp(found), [[4 / 9, 4 / 9, 1 / 9], [7 / 9, 1 / 9, 1 / 9]])
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 999), classes=st.integers(2, 5))
+def test_frequencies_are_met_by_one_shift_a_class(seed: int, classes: int) -> None:
+    rng = np.random.default_rng(seed)
+    before, wanted = rng.dirichlet(np.ones(classes), size=50), rng.dirichlet(np.full(classes, 5.0))
+    after = match_frequencies(before, wanted)
+    assert np.allclose(after.sum(axis=1), 1.0) and np.allclose(after.mean(axis=0), wanted, rtol=1e-4)
+    shifts = np.log(after / after[:, :1]) - np.log(before / before[:, :1])
+    assert np.allclose(shifts, shifts[0], atol=1e-6)
+
+
+def test_frequencies_that_are_met_change_nothing() -> None:
+    before = np.array([[0.9, 0.1], [0.3, 0.7]])
+    assert np.allclose(match_frequencies(before, before.mean(axis=0)), before, atol=1e-12)

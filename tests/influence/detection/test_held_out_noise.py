@@ -20,21 +20,21 @@ def world(seed: int, noise: float, sample: int = 2000) -> tuple[np.ndarray, np.n
 
 def test_the_weights_are_found_through_errors_of_unknown_rates() -> None:
     classes, evidence, labels = world(0, noise=0.2)
-    found = fit_class_evidence([evidence], labels).probabilities([evidence])
+    found = fit_class_evidence([evidence], labels)[0].probabilities([evidence])
     misled = ClassEvidence([evidence], labels).probabilities([evidence])
     assert np.abs(found - classes).mean() < 0.02 < 0.06 < np.abs(misled - classes).mean()
 
 
 def test_right_labels_need_no_rates_to_be_read_as_well() -> None:
     classes, evidence, labels = world(1, noise=0.0)
-    assert np.abs(fit_class_evidence([evidence], labels).probabilities([evidence]) - classes).mean() < 0.02
+    assert np.abs(fit_class_evidence([evidence], labels)[0].probabilities([evidence]) - classes).mean() < 0.02
 
 
 def test_evidence_too_weak_to_tell_errors_by_is_fitted_as_if_the_labels_were_right() -> None:
     rng = np.random.default_rng(0)
     evidence = log_softmax(0.5 * rng.normal(size=(300, CLASSES)), axis=1)
     labels = (np.exp(evidence).cumsum(axis=1) > rng.random((300, 1))).argmax(axis=1)
-    found, plain = fit_class_evidence([evidence], labels), ClassEvidence([evidence], labels)
+    found, plain = fit_class_evidence([evidence], labels)[0], ClassEvidence([evidence], labels)
     assert np.array_equal(found.probabilities([evidence]), plain.probabilities([evidence]))
 
 
