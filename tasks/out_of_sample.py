@@ -13,6 +13,7 @@ from influence.detection import (
     FoldRegressions,
     Standardiser,
     fit_class_evidence,
+    fit_error_model,
     learn_error_model,
     match_frequencies,
     read_better,
@@ -21,6 +22,7 @@ from tasks.draws import draws
 from tasks.errors import UserError
 from tasks.progress import Progress
 
+ONE_RATE = 1e6  # further errors of each pair of classes, see `influence.detection.error_model`: all have the same rate
 PENALTIES = (1e-2, 1e-3, 1e-4)  # of the cross-validated top layer: smaller ones as long as the held-out loss falls
 
 
@@ -178,21 +180,27 @@ class Witnesses:
         Args:
             trusted: whether the validation labels are taken to be right; see `trust_validation`.
         """
-        if trusted:
-            opinions = max(len(logs) for logs in self._held_out)
-            shape = (opinions * len(self.labels), self._train[0].shape[1])
-            repeated = [np.broadcast_to(logs, (opinions, *logs.shape[1:])).reshape(shape) for logs in self._held_out]
-            classes = ClassEvidence(repeated, np.tile(self.labels, opinions)).probabilities(self._train)
-        else:  # one opinion an example: the errors of one example are not to be counted as several
-            evidence, as_they_stand = fit_class_evidence(self._one_opinion(), self.labels)
-            classes = evidence.probabilities(self._train)
-            if as_they_stand:
-                # Training labels are of the same kind: that the few of validation have other shares by chance must
-                # not be taken for errors.
-                counts = np.bincount(self.came, minlength=classes.shape[1])
-                classes = match_frequencies(classes, counts / len(self.came))
-        errors = learn_error_model(classes, self.came, self.half)
+        classes, errors = self._by_right_labels() if trusted else self._by_labels_as_wrong()
         return Belief(classes, errors, errors.posterior(classes, self.given)[0])
+
+    def _by_right_labels(self) -> tuple[np.ndarray, ErrorModel]:
+        opinions = max(len(logs) for logs in self._held_out)
+        shape = (opinions * len(self.labels), self._train[0].shape[1])
+        repeated = [np.broadcast_to(logs, (opinions, *logs.shape[1:])).reshape(shape) for logs in self._held_out]
+        classes = ClassEvidence(repeated, np.tile(self.labels, opinions)).probabilities(self._train)
+        return classes, learn_error_model(classes, self.came, self.half)
+
+    def _by_labels_as_wrong(self) -> tuple[np.ndarray, ErrorModel]:
+        # One opinion an example: the errors of one example are not to be counted as several.
+        evidence, as_they_stand = fit_class_evidence(self._one_opinion(), self.labels)
+        classes = evidence.probabilities(self._train)
+        if not as_they_stand:
+            return classes, learn_error_model(classes, self.came, self.half)
+        # These are probabilities of labels that go wrong as those of training do, so nothing is left to tell which
+        # classes are mistaken for which: what looks so is that the few labels of validation differ by chance.
+        counts = np.bincount(self.came, minlength=classes.shape[1])
+        classes = match_frequencies(classes, counts / len(self.came))
+        return classes, fit_error_model(classes, self.came, pull=0.0, pseudo=ONE_RATE)
 
     def _one_opinion(self) -> list[np.ndarray]:
         """Of every source what one of its models says of each validation example, the models in turn, [V, C]."""
