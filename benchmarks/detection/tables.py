@@ -82,7 +82,7 @@ def write(results: Runs, missing: list[str], seeds: int) -> str:
 
 def draw(results: Runs, stem: Path) -> None:
     """Average precision of the flags and of single signals, one row a setting."""
-    figure, (axis,) = panels(width=6.4, height=1.0 + 0.28 * len(results))
+    figure, (axis,) = panels(width=10.0, height=1.0 + 0.28 * len(results))
     places = np.arange(len(results))[::-1]
     for signal in reversed(DRAWN):
         found = [values(runs, signal, "average_precision") for runs in results.values()]
@@ -90,8 +90,8 @@ def draw(results: Runs, stem: Path) -> None:
         style = {"color": "#111111", "markersize": 6, "zorder": 3} if signal == "flags" else {"markersize": 4}
         means = [float(own.mean()) for own in found]
         axis.errorbar(means, places, xerr=errors, fmt="o", label=NAMES[signal], elinewidth=0.8, **style)
-    axis.set_yticks(places, [SETTINGS[name].title for name in results])
-    axis.set_xlabel("average precision, mean and standard error over seeds")
+    axis.set_yticks(places, [SETTINGS[name].title.replace(SUFFIX, " *") for name in results])
+    axis.set_xlabel("average precision, mean and standard error over seeds; * validation labels as wrong")
     axis.set_xlim(0, 1.02)
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     save(figure, stem)
