@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 RIDGE = 1e-3  # on the weights of the regression, for held-out sets that it separates
+LEAST = 1e-12  # frequency of a class in `match_frequencies`
 MATCHES, MATCHED = 200, 1e-6  # rounds of `match_frequencies`, and the relative error that ends them
 
 
@@ -52,12 +53,13 @@ def match_frequencies(probabilities: np.ndarray, frequencies: np.ndarray) -> np.
 
     Args:
         probabilities: of each example's class, [N, C].
-        frequencies: of the classes, positive, with sum 1, [C].
+        frequencies: of the classes, with sum 1, [C]. A class that has none left becomes all but impossible.
     """
     logs, shift = np.log(np.maximum(probabilities, 1e-300)), np.zeros(len(frequencies))
+    wanted = np.log(np.maximum(frequencies, LEAST))
     for _ in range(MATCHES):
         found: np.ndarray = softmax(logs + shift, axis=1)
-        change = np.log(frequencies) - np.log(found.mean(axis=0))
+        change = wanted - np.log(np.maximum(found.mean(axis=0), LEAST))
         shift += change
         if np.abs(change).max() < MATCHED:
             break

@@ -49,3 +49,9 @@ def test_frequencies_are_met_by_one_shift_a_class(seed: int, classes: int) -> No
 def test_frequencies_that_are_met_change_nothing() -> None:
     before = np.array([[0.9, 0.1], [0.3, 0.7]])
     assert np.allclose(match_frequencies(before, before.mean(axis=0)), before, atol=1e-12)
+
+
+def test_a_class_without_an_example_left_is_all_but_impossible() -> None:
+    before = np.random.default_rng(0).dirichlet(np.ones(3), size=50)
+    after = match_frequencies(before, np.array([0.3, 0.7, 0.0]))
+    assert np.allclose(after.mean(axis=0), [0.3, 0.7, 0.0], atol=1e-6) and np.isfinite(np.log(after)).all()
